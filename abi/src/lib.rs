@@ -1,1 +1,10 @@
-//! Not yet written.
+// SPDX-License-Identifier: Apache-2.0
+//! The CUDA driver API: its types and **the call table**, the one description of every function
+//! from which exports, wire messages, dispatch and the coverage report are made.
+
+#![forbid(unsafe_code)]
+
+pub mod table;
+mod types;
+
+pub use types::*;

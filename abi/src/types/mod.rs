@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The C types of the CUDA driver API (`cuda.h` 13.5), bit for bit.
+//!
+//! C enumerations are transparent integers with constants, not Rust enumerations: a driver newer
+//! than this table may answer a value that it does not list, and that must not be undefined
+//! behaviour. Handles are transparent 64-bit integers: they are passed like the pointers of the C
+//! declarations, and nobody but the driver that made one may look behind it.
+
+#![allow(
+    missing_docs,
+    non_camel_case_types,
+    non_snake_case,
+    non_upper_case_globals,
+    reason = "names are those of cuda.h"
+)]
+
+mod generated;
+
+pub use generated::*;
+
+/// An address in device memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct CUdeviceptr(pub u64);
+
+/// A device ordinal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct CUdevice(pub i32);
+
+/// A function pointer of the application, which only the process that it belongs to can call.
+pub type CUhostPointer = Option<unsafe extern "C" fn()>;
+
+/// The legacy default stream, as `cuda.h`'s `CU_STREAM_LEGACY`.
+pub const CU_STREAM_LEGACY: CUstream = CUstream(1);
+/// The calling thread's default stream, as `cuda.h`'s `CU_STREAM_PER_THREAD`.
+pub const CU_STREAM_PER_THREAD: CUstream = CUstream(2);
+
+/// Length of an IPC handle in bytes (`CU_IPC_HANDLE_SIZE`).
+pub const CU_IPC_HANDLE_SIZE: usize = 64;
+
+macro_rules! c_enum {
+    ($name:ident: $repr:ty { $($constant:ident = $value:literal,)* }) => {
+        #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(transparent)]
+        pub struct $name(pub $repr);
+
+        impl $name {
+            $(pub const $constant: Self = Self($value);)*
+
+            /// The constant's name in `cuda.h`; the first one where several share the value.
+            pub const fn name(self) -> Option<&'static str> {
+                #[allow(unreachable_patterns, reason = "cuda.h lists some values twice")]
+                match self.0 {
+                    $($value => Some(stringify!($constant)),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                match self.name() {
+                    Some(name) => f.write_str(name),
+                    None => write!(f, "{}({})", stringify!($name), self.0),
+                }
+            }
+        }
+    };
+}
+
+macro_rules! handle {
+    ($($name:ident),*) => {$(
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(transparent)]
+        pub struct $name(pub u64);
+
+        impl $name {
+            /// C's null pointer.
+            pub const NULL: Self = Self(0);
+
+            pub const fn is_null(self) -> bool {
+                self.0 == 0
+            }
+        }
+    )*};
+}
+
+macro_rules! layout {
+    ($name:ident, $size:literal, $align:literal, $($field:ident = $offset:literal),*) => {
+        const _: () = {
+            assert!(size_of::<$name>() == $size);
+            assert!(align_of::<$name>() == $align);
+            $(assert!(core::mem::offset_of!($name, $field) == $offset);)*
+        };
+    };
+}
+
+use {c_enum, handle, layout};
