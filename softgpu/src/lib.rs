@@ -4,3 +4,4 @@
 pub mod exec;
 pub mod ir;
 pub mod limits;
+pub mod memory;
