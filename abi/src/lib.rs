@@ -4,7 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+mod scalar;
 pub mod table;
 mod types;
 
+pub use scalar::Scalar;
 pub use types::*;

@@ -13,6 +13,10 @@
     non_upper_case_globals,
     reason = "names are those of cuda.h"
 )]
+#![allow(
+    clippy::use_self,
+    reason = "the generated structures name their own type as cuda.h does"
+)]
 
 mod generated;
 
@@ -55,6 +59,16 @@ macro_rules! c_enum {
                     $($value => Some(stringify!($constant)),)*
                     _ => None,
                 }
+            }
+        }
+
+        impl crate::Scalar for $name {
+            fn to_word(self) -> u64 {
+                crate::Scalar::to_word(self.0)
+            }
+
+            fn from_word(word: u64) -> Option<Self> {
+                crate::Scalar::from_word(word).map(Self)
             }
         }
 

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Every limit of the protocol, with its unit.
+
+/// The default TCP port of a backend.
+pub const DEFAULT_PORT: u16 = 9999;
+
+/// Longest hello or welcome, in bytes. A device takes about 2 KiB of a welcome.
+pub const HANDSHAKE_BYTES_MAX: usize = 1 << 20;
+
+/// Longest hello, in bytes.
+pub const HELLO_BYTES_MAX: usize = 64 << 10;
+
+/// Longest text of an identity or a refusal, in bytes.
+pub const TEXT_BYTES_MAX: usize = 4 << 10;
+
+/// Longest body of a command, in bytes: the longest is a launch with 32,764 bytes of parameters.
+pub const COMMAND_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Longest body of a reply, in bytes: the kernels of a library.
+pub const REPLY_BODY_BYTES_MAX: usize = 64 << 20;
+
+/// Longest payload of a command or reply, in bytes.
+pub const PAYLOAD_BYTES_MAX: u64 = 1 << 46;
+
+/// Longest module or library image, in bytes.
+pub const IMAGE_BYTES_MAX: u64 = 2 << 30;
+
+/// Most bytes of a kernel's parameters (CUDA's own limit since 12.1 is 32,764).
+pub const PARAMETER_BYTES_MAX: usize = 32 << 10;
+
+/// Most launch attributes of one launch.
+pub const LAUNCH_ATTRIBUTES_MAX: usize = 64;
+
+/// Most devices of one backend.
+pub const DEVICES_MAX: usize = 64;
+
+/// Most live handles of one kind in a session.
+pub const HANDLES_MAX: u32 = 1 << 22;
+
+/// Most contexts of a session: the number travels in 16 bits.
+pub const CONTEXTS_MAX: u32 = 1 << 16;
+
+/// Longest piece of console output in one frame, in bytes.
+pub const CONSOLE_BYTES_MAX: usize = 1 << 20;

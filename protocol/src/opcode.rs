@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Message numbers: those of the call table and a few that belong to no function.
+
+#![allow(
+    non_upper_case_globals,
+    reason = "a message is named like its CUDA function"
+)]
+
+/// The number of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Opcode(pub u16);
+
+/// How many 64-bit words a regular call has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Words of the command.
+    pub inputs: usize,
+    /// Words of a successful reply.
+    pub outputs: usize,
+}
+
+/// Answers at once with success and nothing else: measures a round trip, keeps a session alive.
+pub const PING: Opcode = Opcode(0x0001);
+
+include!(concat!(env!("OUT_DIR"), "/opcodes.rs"));
+
+impl Opcode {
+    /// The CUDA function, or the word for a message without one; nothing for an unknown number.
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            PING => Some("ping"),
+            Self(number) => table_name(number),
+        }
+    }
+
+    /// The words of a regular call; nothing for all other messages.
+    pub const fn shape(self) -> Option<Shape> {
+        table_shape(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opcodes_have_names_and_shapes() {
+        assert_eq!(cuLaunchKernel.name(), Some("cuLaunchKernel"));
+        assert_eq!(cuLaunchKernel.shape(), None);
+        assert_eq!(
+            cuMemsetD32Async.shape(),
+            Some(Shape {
+                inputs: 4,
+                outputs: 0
+            })
+        );
+        assert_eq!(
+            cuMemGetInfo_v2.shape(),
+            Some(Shape {
+                inputs: 0,
+                outputs: 2
+            })
+        );
+        assert_eq!(Opcode(0xffff).name(), None);
+    }
+}
