@@ -1,1 +1,21 @@
-//! Not yet written.
+// SPDX-License-Identifier: Apache-2.0
+//! What any `libcuda.so.1` answers by itself, written once for the client library and the software
+//! device.
+//!
+//! - [`codegen`] turns the call table into the exported C functions and the table behind
+//!   `cuGetProcAddress`; a build script calls [`codegen::write_exports`] and the library includes
+//!   the result (an example is in that module).
+//! - [`proc_address`] answers `cuGetProcAddress` from that table.
+//! - [`export_tables`] are the private tables of `cuGetExportTable`, which NVIDIA's cudart needs.
+//! - [`error_name`] and [`error_string`] are the texts of `cuGetErrorName` and `cuGetErrorString`.
+//! - [`guard`], [`unsupported`] and [`log`] are what every export runs through.
+
+pub mod codegen;
+mod error_texts;
+mod export;
+pub mod export_tables;
+pub mod log;
+pub mod proc_address;
+
+pub use error_texts::{error_name, error_string, write_error_name, write_error_string};
+pub use export::{Outcome, guard, unsupported, unsupported_calls};
