@@ -1,2 +1,66 @@
-//! Not yet written.
-fn main() {}
+// SPDX-License-Identifier: Apache-2.0
+//! Tasks of the workspace: `cargo xtask <task>`.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "a program for people at a terminal")]
+
+mod coverage;
+mod process;
+mod terminal;
+mod tidy;
+mod toolkit;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use workspace::Workspace;
+
+/// Builds, shows and checks GVirtuS.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Write docs/coverage.md from the call table.
+    Coverage {
+        /// Only tell whether the file is up to date.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check what formatter and linter do not: licences, widths, links, lists.
+    Tidy,
+    /// Get a CUDA compiler and print where it is.
+    Toolkit,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) if process::interrupted() => {
+            eprintln!("interrupted");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    process::watch_signals()?;
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Coverage { check } => coverage::run(&workspace, check),
+        Task::Tidy => tidy::run(&workspace),
+        Task::Toolkit => toolkit::run(),
+    }
+}

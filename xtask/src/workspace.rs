@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where things are: the workspace, its packages, the build folder.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+/// What `cargo metadata` says about this workspace.
+pub(crate) struct Workspace {
+    root: PathBuf,
+    target: PathBuf,
+    packages: Vec<Package>,
+}
+
+/// A member of the workspace.
+#[derive(Clone, Debug)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    /// Relative to the workspace's root.
+    pub(crate) folder: PathBuf,
+    pub(crate) binaries: Vec<String>,
+    pub(crate) has_benches: bool,
+}
+
+impl Workspace {
+    pub(crate) fn find() -> Result<Self> {
+        let output = cargo()
+            .args(["metadata", "--no-deps", "--format-version", "1"])
+            .arg("--manifest-path")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot run cargo")?;
+        ensure!(output.status.success(), "cargo metadata failed");
+        let metadata = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
+        Self::from_metadata(&metadata).context("cargo metadata is not as expected")
+    }
+
+    fn from_metadata(metadata: &Value) -> Option<Self> {
+        let root = PathBuf::from(metadata["workspace_root"].as_str()?);
+        let packages = metadata["packages"]
+            .as_array()?
+            .iter()
+            .map(|package| Package::from_metadata(package, &root))
+            .collect::<Option<_>>()?;
+        Some(Self {
+            target: PathBuf::from(metadata["target_directory"].as_str()?),
+            root,
+            packages,
+        })
+    }
+
+    pub(crate) fn packages(&self) -> &[Package] {
+        &self.packages
+    }
+
+    /// The folder that holds the workspace's `Cargo.toml`.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of cargo's release build.
+    pub(crate) fn release(&self) -> PathBuf {
+        self.target.join("release")
+    }
+
+    /// Where the CUDA examples are compiled to.
+    pub(crate) fn compiled_examples(&self) -> PathBuf {
+        self.target.join("examples")
+    }
+
+    /// A cargo command that runs in the workspace's root.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut command = cargo();
+        command.current_dir(&self.root);
+        command
+    }
+}
+
+impl Package {
+    fn from_metadata(package: &Value, root: &Path) -> Option<Self> {
+        let manifest = Path::new(package["manifest_path"].as_str()?);
+        let targets = package["targets"].as_array()?;
+        let of_kind = |kind: &str| {
+            targets
+                .iter()
+                .filter(|t| {
+                    t["kind"]
+                        .as_array()
+                        .is_some_and(|k| k.contains(&kind.into()))
+                })
+                .filter_map(|t| Some(t["name"].as_str()?.to_owned()))
+                .collect::<Vec<_>>()
+        };
+        Some(Self {
+            name: package["name"].as_str()?.to_owned(),
+            folder: manifest.parent()?.strip_prefix(root).ok()?.to_owned(),
+            binaries: of_kind("bin"),
+            has_benches: !of_kind("bench").is_empty(),
+        })
+    }
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What `cargo run` sets for this process describes xtask, not what the child builds.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_names_members_by_their_folder() {
+        let metadata = serde_json::json!({
+            "workspace_root": "/w",
+            "target_directory": "/t",
+            "packages": [{
+                "name": "a-b",
+                "manifest_path": "/w/deep/a/Cargo.toml",
+                "targets": [
+                    { "kind": ["lib"], "name": "a_b" },
+                    { "kind": ["bin"], "name": "tool" },
+                ],
+            }],
+        });
+        let workspace = Workspace::from_metadata(&metadata).expect("well formed");
+        let [package] = workspace.packages() else {
+            panic!("one package expected");
+        };
+        assert_eq!(package.folder, Path::new("deep/a"));
+        assert_eq!(package.binaries, ["tool"]);
+        assert!(!package.has_benches);
+        assert_eq!(workspace.release(), Path::new("/t/release"));
+        assert!(Workspace::from_metadata(&serde_json::json!({})).is_none());
+    }
+}
