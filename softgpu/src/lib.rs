@@ -5,3 +5,4 @@ pub mod exec;
 pub mod ir;
 pub mod limits;
 pub mod memory;
+pub mod ptx;
