@@ -5,7 +5,13 @@
 #![allow(clippy::print_stdout, reason = "a program for people at a terminal")]
 
 mod coverage;
+mod demo;
+mod dist;
+mod examples;
 mod process;
+mod product;
+mod scratch;
+mod steps;
 mod terminal;
 mod tidy;
 mod toolkit;
@@ -28,12 +34,26 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build the product in release.
+    Build,
     /// Write docs/coverage.md from the call table.
     Coverage {
         /// Only tell whether the file is up to date.
         #[arg(long)]
         check: bool,
     },
+    /// Build everything and run every example through a backend.
+    Demo(demo::Options),
+    /// Assemble dist/, which runs on a machine with a driver, no Rust and no network.
+    Dist {
+        /// Also run what was assembled on this machine.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Compile the CUDA examples and print where they are.
+    Examples,
+    /// Run everything that CI runs.
+    Test(steps::Options),
     /// Check what formatter and linter do not: licences, widths, links, lists.
     Tidy,
     /// Get a CUDA compiler and print where it is.
@@ -59,7 +79,13 @@ fn run(task: Task) -> Result<()> {
     process::watch_signals()?;
     let workspace = Workspace::find()?;
     match task {
+        Task::Build => product::build(&workspace).map(drop),
         Task::Coverage { check } => coverage::run(&workspace, check),
+        Task::Demo(options) => demo::run(&workspace, &options),
+        Task::Dist { check: false } => dist::run(&workspace),
+        Task::Dist { check: true } => dist::check(&workspace),
+        Task::Examples => examples::run(&workspace),
+        Task::Test(options) => steps::run(&workspace, &options),
         Task::Tidy => tidy::run(&workspace),
         Task::Toolkit => toolkit::run(),
     }

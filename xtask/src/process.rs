@@ -154,21 +154,44 @@ pub(crate) fn require(command: &mut Command, limit: Duration) -> Result<()> {
     Ok(())
 }
 
+/// Runs `command`, shows its standard output and hands each line of it to `line`.
+pub(crate) fn tee(
+    command: &mut Command,
+    limit: Duration,
+    mut line: impl FnMut(&str),
+) -> Result<Outcome> {
+    follow(command.stdout(Stdio::piped()), limit, |_, text| {
+        println!("{text}");
+        line(text);
+    })
+}
+
 /// Runs `command` and hands each line of both outputs to `line` as it comes.
 pub(crate) fn lines(
     command: &mut Command,
     limit: Duration,
+    line: impl FnMut(Stream, &str),
+) -> Result<Outcome> {
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    follow(command, limit, line)
+}
+
+/// Runs `command` and hands over the lines of those outputs that are piped.
+fn follow(
+    command: &mut Command,
+    limit: Duration,
     mut line: impl FnMut(Stream, &str),
 ) -> Result<Outcome> {
-    let mut running = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let mut running = Running::start(command)?;
     let (sender, receiver) = channel();
     if let Some(output) = running.child.stdout.take() {
         forward(output, Stream::Output, sender.clone());
     }
     if let Some(error) = running.child.stderr.take() {
-        forward(error, Stream::Error, sender);
+        forward(error, Stream::Error, sender.clone());
     }
-    let outcome = follow(&mut running, &receiver, limit, &mut line)?;
+    drop(sender);
+    let outcome = receive(&mut running, &receiver, limit, &mut line)?;
     drop(running);
     let deadline = Instant::now() + DRAIN;
     while let Ok((stream, text)) =
@@ -179,7 +202,7 @@ pub(crate) fn lines(
     Ok(outcome)
 }
 
-fn follow(
+fn receive(
     running: &mut Running,
     receiver: &Receiver<(Stream, String)>,
     limit: Duration,

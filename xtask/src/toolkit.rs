@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::process::{self, Stream};
+use crate::scratch::Scratch;
 use crate::terminal;
 
 const REQUIREMENTS: &str = include_str!("../assets/cuda-toolkit.txt");
@@ -120,11 +121,11 @@ fn install(place: &Path) -> Result<()> {
         place.display()
     );
     let start = Instant::now();
-    let site = scratch.0.join("site");
-    let requirements = scratch.0.join("requirements.txt");
+    let site = scratch.path().join("site");
+    let requirements = scratch.path().join("requirements.txt");
     fs::write(&requirements, REQUIREMENTS)
         .with_context(|| format!("cannot write {}", requirements.display()))?;
-    let python = python_with_pip(&scratch.0)?;
+    let python = python_with_pip(scratch.path())?;
     pip_install(&python, &requirements, &site)?;
     installed(&site).context("the installed compiler does not run")?;
     fs::rename(&site, place).with_context(|| format!("cannot rename to {}", place.display()))?;
@@ -137,27 +138,6 @@ fn sibling(place: &Path, suffix: &str) -> PathBuf {
     name.push(".");
     name.push(suffix);
     place.with_file_name(name)
-}
-
-/// A folder that is removed again.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn create(path: PathBuf) -> Result<Self> {
-        // Only the holder of the lock gets here: what lies there was left by a killed run.
-        if path.exists() {
-            fs::remove_dir_all(&path)
-                .with_context(|| format!("cannot remove {}", path.display()))?;
-        }
-        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Holds the lock file for as long as the result lives.
@@ -197,9 +177,8 @@ fn python_with_pip(scratch: &Path) -> Result<PathBuf> {
         Command::new(&system).args(["-m", "venv"]).arg(&environment),
         INSTALL_LIMIT,
     );
-    let problem = match made {
-        Ok(_) => return Ok(environment.join("bin/python")),
-        Err(error) => error,
+    let Err(problem) = made else {
+        return Ok(environment.join("bin/python"));
     };
     if process::interrupted() {
         return Err(problem);
@@ -311,17 +290,5 @@ mod tests {
     fn a_sibling_keeps_the_whole_version() {
         let lock = sibling(Path::new("/c/cuda-13.5.37"), "lock");
         assert_eq!(lock, Path::new("/c/cuda-13.5.37.lock"));
-    }
-
-    #[test]
-    fn a_scratch_folder_replaces_what_was_left_and_goes_away() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let path = folder.path().join("x.partial");
-        fs::create_dir(&path).expect("created");
-        fs::write(path.join("left over"), "").expect("written");
-        let scratch = Scratch::create(path.clone()).expect("created");
-        assert_eq!(fs::read_dir(&path).expect("readable").count(), 0);
-        drop(scratch);
-        assert!(!path.exists());
     }
 }

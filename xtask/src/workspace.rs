@@ -11,17 +11,7 @@ use serde_json::Value;
 pub(crate) struct Workspace {
     root: PathBuf,
     target: PathBuf,
-    packages: Vec<Package>,
-}
-
-/// A member of the workspace.
-#[derive(Clone, Debug)]
-pub(crate) struct Package {
-    pub(crate) name: String,
-    /// Relative to the workspace's root.
-    pub(crate) folder: PathBuf,
-    pub(crate) binaries: Vec<String>,
-    pub(crate) has_benches: bool,
+    members: Vec<PathBuf>,
 }
 
 impl Workspace {
@@ -41,20 +31,24 @@ impl Workspace {
 
     fn from_metadata(metadata: &Value) -> Option<Self> {
         let root = PathBuf::from(metadata["workspace_root"].as_str()?);
-        let packages = metadata["packages"]
+        let members = metadata["packages"]
             .as_array()?
             .iter()
-            .map(|package| Package::from_metadata(package, &root))
+            .map(|package| {
+                let manifest = Path::new(package["manifest_path"].as_str()?);
+                Some(manifest.parent()?.strip_prefix(&root).ok()?.to_owned())
+            })
             .collect::<Option<_>>()?;
         Some(Self {
             target: PathBuf::from(metadata["target_directory"].as_str()?),
             root,
-            packages,
+            members,
         })
     }
 
-    pub(crate) fn packages(&self) -> &[Package] {
-        &self.packages
+    /// The folders of the packages, relative to [`Self::root`].
+    pub(crate) fn members(&self) -> &[PathBuf] {
+        &self.members
     }
 
     /// The folder that holds the workspace's `Cargo.toml`.
@@ -80,30 +74,6 @@ impl Workspace {
     }
 }
 
-impl Package {
-    fn from_metadata(package: &Value, root: &Path) -> Option<Self> {
-        let manifest = Path::new(package["manifest_path"].as_str()?);
-        let targets = package["targets"].as_array()?;
-        let of_kind = |kind: &str| {
-            targets
-                .iter()
-                .filter(|t| {
-                    t["kind"]
-                        .as_array()
-                        .is_some_and(|k| k.contains(&kind.into()))
-                })
-                .filter_map(|t| Some(t["name"].as_str()?.to_owned()))
-                .collect::<Vec<_>>()
-        };
-        Some(Self {
-            name: package["name"].as_str()?.to_owned(),
-            folder: manifest.parent()?.strip_prefix(root).ok()?.to_owned(),
-            binaries: of_kind("bin"),
-            has_benches: !of_kind("bench").is_empty(),
-        })
-    }
-}
-
 fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // What `cargo run` sets for this process describes xtask, not what the child builds.
@@ -125,22 +95,10 @@ mod tests {
         let metadata = serde_json::json!({
             "workspace_root": "/w",
             "target_directory": "/t",
-            "packages": [{
-                "name": "a-b",
-                "manifest_path": "/w/deep/a/Cargo.toml",
-                "targets": [
-                    { "kind": ["lib"], "name": "a_b" },
-                    { "kind": ["bin"], "name": "tool" },
-                ],
-            }],
+            "packages": [{ "manifest_path": "/w/deep/a/Cargo.toml" }],
         });
         let workspace = Workspace::from_metadata(&metadata).expect("well formed");
-        let [package] = workspace.packages() else {
-            panic!("one package expected");
-        };
-        assert_eq!(package.folder, Path::new("deep/a"));
-        assert_eq!(package.binaries, ["tool"]);
-        assert!(!package.has_benches);
+        assert_eq!(workspace.members(), [Path::new("deep/a")]);
         assert_eq!(workspace.release(), Path::new("/t/release"));
         assert!(Workspace::from_metadata(&serde_json::json!({})).is_none());
     }

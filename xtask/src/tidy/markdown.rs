@@ -2,7 +2,7 @@
 //! Links that lead somewhere, and a description of every folder.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Finding;
 use super::files::SourceFile;
@@ -64,7 +64,7 @@ pub(super) fn check_architecture(
         findings.push(Finding::whole(ARCHITECTURE, "does not exist"));
         return;
     };
-    let members = workspace.packages().iter().map(|p| p.folder.as_path());
+    let members = workspace.members().iter().map(PathBuf::as_path);
     let top = files.iter().filter_map(|file| {
         let mut parts = file.path.components();
         let first = parts.next()?;

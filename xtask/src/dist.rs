@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `cargo xtask dist`: a folder that shows the product on a machine with nothing but a driver.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::examples::{self, Flavour};
+use crate::process;
+use crate::product;
+use crate::terminal;
+use crate::toolkit;
+use crate::workspace::Workspace;
+
+/// What the folder may weigh.
+const MAXIMUM_BYTES: u64 = 60 << 20;
+/// The devices that get machine code; newer ones compile the PTX of the oldest.
+const ARCHITECTURES: [u32; 5] = [75, 80, 86, 89, 90];
+const STRIP_LIMIT: Duration = Duration::from_secs(60);
+const CHECK_LIMIT: Duration = Duration::from_secs(20 * 60);
+
+const GPU_CHECK: &str = "xtask/assets/gpu-check";
+const README: &str = "xtask/assets/dist-README.md";
+
+/// `cargo xtask dist`.
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    assemble(workspace).map(drop)
+}
+
+/// `cargo xtask dist --check`: assembles, and proves the folder on this machine.
+pub(crate) fn check(workspace: &Workspace) -> Result<()> {
+    let folder = assemble(workspace)?;
+    let report = workspace.compiled_examples().join("gpu-check");
+    process::require(
+        Command::new(folder.join("gpu-check"))
+            .arg("--quick")
+            .arg("--out")
+            .arg(report),
+        CHECK_LIMIT,
+    )
+}
+
+/// Builds everything into `dist/` and returns the folder.
+fn assemble(workspace: &Workspace) -> Result<PathBuf> {
+    let product = product::build(workspace)?;
+    let toolkit = toolkit::get()?;
+    let examples = examples::compile(workspace, &toolkit, &fat(workspace))?;
+    let folder = workspace.root().join("dist");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    let put = |from: &Path, to: &str| copy(from, &folder.join(to));
+    let stripped = |from: &Path, to: &str| put(from, to).and_then(|path| strip(&path));
+    stripped(&product.gvirtus, "bin/gvirtus")?;
+    stripped(&product.shim, "lib/gvirtus/shim/libcuda.so.1")?;
+    stripped(&product.softgpu, "lib/gvirtus/softgpu/libcuda.so.1")?;
+    stripped(&product.cudarc_example, "examples/cudarc")?;
+    for example in &examples {
+        stripped(&example.program, &format!("examples/{}", example.name))?;
+    }
+    let root = workspace.root();
+    put(&root.join(GPU_CHECK), "gpu-check")?;
+    put(&root.join(README), "README.md")?;
+    put(&root.join("LICENSE"), "LICENSE")?;
+    let size = size(&folder)?;
+    println!("{} ({})", folder.display(), terminal::bytes(size));
+    ensure!(
+        size <= MAXIMUM_BYTES,
+        "{} weighs {}, more than {}",
+        folder.display(),
+        terminal::bytes(size),
+        terminal::bytes(MAXIMUM_BYTES)
+    );
+    Ok(folder)
+}
+
+/// Machine code for every architecture, and PTX for what comes after.
+fn fat(workspace: &Workspace) -> Flavour {
+    let mut flags: Vec<_> = ARCHITECTURES
+        .iter()
+        .map(|number| format!("-gencode=arch=compute_{number},code=sm_{number}"))
+        .collect();
+    let oldest = ARCHITECTURES[0];
+    flags.push(format!(
+        "-gencode=arch=compute_{oldest},code=compute_{oldest}"
+    ));
+    Flavour {
+        folder: workspace.compiled_examples().join("fat"),
+        flags,
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    fs::copy(from, to)
+        .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    Ok(to.to_owned())
+}
+
+fn strip(path: &Path) -> Result<()> {
+    process::require(
+        Command::new("strip").arg("--strip-unneeded").arg(path),
+        STRIP_LIMIT,
+    )
+}
+
+/// The sum of the sizes of all files below `folder`.
+fn size(folder: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?
+    {
+        let entry = entry.context("cannot read a folder")?;
+        let metadata = entry.metadata().context("cannot read a file's size")?;
+        total += if metadata.is_dir() {
+            size(&entry.path())?
+        } else {
+            metadata.len()
+        };
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_counts_what_lies_deeper() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        copy(
+            Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")),
+            &folder.path().join("a/b/c"),
+        )
+        .expect("copied");
+        fs::write(folder.path().join("d"), [0; 100]).expect("written");
+        let manifest = include_str!("../Cargo.toml").len() as u64;
+        assert_eq!(size(folder.path()).expect("readable"), manifest + 100);
+    }
+}

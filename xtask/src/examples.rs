@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The CUDA examples: `examples/*.cu`, compiled when they or the compiler have changed.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::process::{self, Outcome};
+use crate::scratch::Scratch;
+use crate::terminal;
+use crate::toolkit::{self, Toolkit};
+use crate::workspace::Workspace;
+
+const SOURCES: &str = "examples";
+const LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// How the examples are compiled.
+pub(crate) struct Flavour {
+    pub(crate) folder: PathBuf,
+    /// Besides what every compilation has.
+    pub(crate) flags: Vec<String>,
+}
+
+impl Flavour {
+    /// nvcc's default flags, as a user would compile.
+    pub(crate) fn plain(workspace: &Workspace) -> Self {
+        Self {
+            folder: workspace.compiled_examples(),
+            flags: Vec::new(),
+        }
+    }
+}
+
+/// A compiled example.
+#[derive(Clone, Debug)]
+pub(crate) struct Example {
+    pub(crate) name: String,
+    pub(crate) program: PathBuf,
+}
+
+/// `cargo xtask examples`.
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let toolkit = toolkit::get()?;
+    let examples = compile(workspace, &toolkit, &Flavour::plain(workspace))?;
+    for example in examples {
+        println!("{}", example.program.display());
+    }
+    Ok(())
+}
+
+/// Compiles what has changed; the result is sorted by name and has every example.
+pub(crate) fn compile(
+    workspace: &Workspace,
+    toolkit: &Toolkit,
+    flavour: &Flavour,
+) -> Result<Vec<Example>> {
+    let sources = sources(workspace)?;
+    let headers = headers(workspace)?;
+    fs::create_dir_all(&flavour.folder)
+        .with_context(|| format!("cannot create {}", flavour.folder.display()))?;
+    let mut examples = Vec::new();
+    let mut stale = Vec::new();
+    for source in sources {
+        let job = Job::new(&source, &headers, toolkit, flavour)?;
+        examples.push(Example {
+            name: job.name.clone(),
+            program: job.program.clone(),
+        });
+        if !job.is_done() {
+            stale.push(job);
+        }
+    }
+    if stale.is_empty() {
+        return Ok(examples);
+    }
+    println!(
+        "Compiling {} of {} examples ({})",
+        stale.len(),
+        examples.len(),
+        toolkit.version
+    );
+    let scratch = Scratch::create(flavour.folder.join(".scratch"))?;
+    compile_all(&stale, scratch.path())?;
+    Ok(examples)
+}
+
+/// Runs the jobs on all cores; after a failure none is begun.
+fn compile_all(jobs: &[Job], scratch: &Path) -> Result<()> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<()> {
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            job.compile(scratch)
+                .inspect_err(|_| next.store(jobs.len(), Ordering::Relaxed))?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread
+                .join()
+                .map_err(|_| anyhow!("a compilation panicked"))?
+        })
+    })
+}
+
+/// One program to compile.
+struct Job {
+    name: String,
+    source: PathBuf,
+    program: PathBuf,
+    /// Holds [`Self::fingerprint`] once the program is compiled.
+    stamp: PathBuf,
+    fingerprint: String,
+    toolkit: Toolkit,
+    flags: Vec<String>,
+}
+
+impl Job {
+    fn new(
+        source: &Path,
+        headers: &[Vec<u8>],
+        toolkit: &Toolkit,
+        flavour: &Flavour,
+    ) -> Result<Self> {
+        let name = source
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .ok_or_else(|| anyhow!("{} has no name", source.display()))?;
+        let text = fs::read_to_string(source)
+            .with_context(|| format!("cannot read {}", source.display()))?;
+        let mut flags = flavour.flags.clone();
+        flags.extend(own_flags(&text));
+        let mut hasher = DefaultHasher::new();
+        (&text, headers, &toolkit.nvcc, &toolkit.version, &flags).hash(&mut hasher);
+        Ok(Self {
+            name: name.to_owned(),
+            source: source.to_owned(),
+            program: flavour.folder.join(name),
+            stamp: flavour.folder.join(format!(".{name}.stamp")),
+            fingerprint: format!("{:016x}\n", hasher.finish()),
+            toolkit: toolkit.clone(),
+            flags,
+        })
+    }
+
+    fn is_done(&self) -> bool {
+        self.program.exists()
+            && fs::read_to_string(&self.stamp).is_ok_and(|text| text == self.fingerprint)
+    }
+
+    fn compile(&self, scratch: &Path) -> Result<()> {
+        let start = Instant::now();
+        let partial = scratch.join(&self.name);
+        let mut command: Command = self.toolkit.command();
+        command
+            .arg(&self.source)
+            .arg("-o")
+            .arg(&partial)
+            .args(&self.flags)
+            // nvcc leaves its intermediate files behind when it is killed.
+            .env("TMPDIR", scratch);
+        let mut said = Vec::new();
+        let outcome: Outcome =
+            process::lines(&mut command, LIMIT, |_, line| said.push(line.to_owned()))?;
+        ensure!(
+            outcome.success(),
+            "{}: {outcome}\n{}",
+            process::describe(&command),
+            said.join("\n")
+        );
+        for line in said {
+            println!("    {line}");
+        }
+        fs::rename(&partial, &self.program)
+            .and_then(|()| fs::write(&self.stamp, &self.fingerprint))
+            .with_context(|| format!("cannot write {}", self.program.display()))?;
+        println!("  {} ({})", self.name, terminal::seconds(start.elapsed()));
+        Ok(())
+    }
+}
+
+/// What a source asks for itself, in a line `// nvcc: -lfoo`.
+fn own_flags(text: &str) -> Vec<String> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("// nvcc:"))
+        .flat_map(str::split_whitespace)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn sources(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let sources = with_extension(workspace, &["cu"])?;
+    ensure!(!sources.is_empty(), "there is no .cu file in {SOURCES}/");
+    Ok(sources)
+}
+
+fn headers(workspace: &Workspace) -> Result<Vec<Vec<u8>>> {
+    with_extension(workspace, &["cuh", "h", "hpp"])?
+        .iter()
+        .map(|path| fs::read(path).with_context(|| format!("cannot read {}", path.display())))
+        .collect()
+}
+
+fn with_extension(workspace: &Workspace, extensions: &[&str]) -> Result<Vec<PathBuf>> {
+    let folder = workspace.root().join(SOURCES);
+    let entries =
+        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.context("cannot read a folder")?.path();
+        let extension = path.extension().and_then(|e| e.to_str());
+        if extension.is_some_and(|e| extensions.contains(&e)) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn toolkit(version: &str) -> Toolkit {
+        Toolkit {
+            nvcc: "/bin/true".into(),
+            library_folder: None,
+            version: version.into(),
+        }
+    }
+
+    #[test]
+    fn a_program_is_stale_when_anything_it_is_made_from_changes() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let source = folder.path().join("a.cu");
+        fs::write(&source, "int main() {}\n").expect("written");
+        let flavour = |flags: &[&str]| Flavour {
+            folder: folder.path().into(),
+            flags: flags.iter().map(|&flag| flag.into()).collect(),
+        };
+        let job = |version: &str, headers: &[Vec<u8>], flags: &[&str]| {
+            Job::new(&source, headers, &toolkit(version), &flavour(flags)).expect("readable")
+        };
+        let first = job("1", &[], &[]);
+        assert!(!first.is_done());
+        fs::write(&first.program, "").expect("written");
+        fs::write(&first.stamp, &first.fingerprint).expect("written");
+        assert!(job("1", &[], &[]).is_done());
+        assert!(!job("2", &[], &[]).is_done());
+        assert!(!job("1", &[b"x".to_vec()], &[]).is_done());
+        assert!(!job("1", &[], &["-g"]).is_done());
+        fs::write(&source, "int main() { return 1; }\n").expect("written");
+        assert!(!job("1", &[], &[]).is_done());
+    }
+
+    #[test]
+    fn a_source_may_ask_for_flags() {
+        assert_eq!(
+            own_flags("// SPDX\n// nvcc: -la -lb\nint x;\n"),
+            ["-la", "-lb"]
+        );
+        assert!(own_flags("int x; // nvcc: -la\n").is_empty());
+    }
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Temporary folders that go away with the value that stands for them.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// A folder that only this user may enter and that is removed with everything in it.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Creates `path`; its parent must exist. What lies there is removed first: the caller is the
+    /// only one to use this name, so it was left by a run that was killed.
+    pub(crate) fn create(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        if path.exists() {
+            fs::remove_dir_all(&path)
+                .with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// A folder of this process in the system's temporary folder.
+    pub(crate) fn temporary(purpose: &str) -> Result<Self> {
+        let name = format!("gvirtus-{purpose}-{}", std::process::id());
+        Self::create(std::env::temp_dir().join(name))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_replaces_what_was_left_and_goes_away() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("x.partial");
+        fs::create_dir(&path).expect("created");
+        fs::write(path.join("left over"), "").expect("written");
+        let scratch = Scratch::create(&path).expect("created");
+        assert_eq!(fs::read_dir(scratch.path()).expect("readable").count(), 0);
+        drop(scratch);
+        assert!(!path.exists());
+    }
+}
