@@ -2,6 +2,7 @@
 //! `cargo xtask dist`: a folder that shows the product on a machine with nothing but a driver.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -56,8 +57,15 @@ fn assemble(workspace: &Workspace) -> Result<PathBuf> {
     let put = |from: &Path, to: &str| copy(from, &folder.join(to));
     let stripped = |from: &Path, to: &str| put(from, to).and_then(|path| strip(&path));
     stripped(&product.gvirtus, "bin/gvirtus")?;
-    stripped(&product.shim, "lib/gvirtus/shim/libcuda.so.1")?;
-    stripped(&product.softgpu, "lib/gvirtus/softgpu/libcuda.so.1")?;
+    for (library, name) in [(&product.shim, "shim"), (&product.softgpu, "softgpu")] {
+        stripped(library, &format!("lib/gvirtus/{name}/libcuda.so.1"))?;
+        // Some programs open the driver by the name that is meant for linking.
+        symlink(
+            "libcuda.so.1",
+            folder.join(format!("lib/gvirtus/{name}/libcuda.so")),
+        )
+        .context("cannot link libcuda.so")?;
+    }
     stripped(&product.cudarc_example, "examples/cudarc")?;
     for example in &examples {
         stripped(&example.program, &format!("examples/{}", example.name))?;

@@ -82,9 +82,14 @@ pub(super) fn check_architecture(
     }
 }
 
-/// Whether `text` has `folder` or `folder/` as code.
+/// Whether `text` has `folder` or one above or below it as code.
 fn names(text: &str, folder: &str) -> bool {
-    text.contains(&format!("`{folder}`")) || text.contains(&format!("`{folder}/`"))
+    let folder = Path::new(folder);
+    // Every second part between backticks is code.
+    text.split('`').skip(1).step_by(2).any(|code| {
+        let named = Path::new(code);
+        !code.is_empty() && (folder.starts_with(named) || named.starts_with(folder))
+    })
 }
 
 #[cfg(test)]
@@ -117,6 +122,8 @@ mod tests {
     fn folders_are_named_as_code() {
         assert!(names("the `abi/` folder", "abi"));
         assert!(names("| `shim/cuda` |", "shim/cuda"));
+        assert!(names("| `shim/cuda` |", "shim"));
+        assert!(names("the `examples/`", "examples/cudarc"));
         assert!(!names("the abi folder", "abi"));
     }
 }
