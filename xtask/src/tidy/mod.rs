@@ -3,6 +3,7 @@
 
 mod dependencies;
 mod files;
+mod licences;
 mod manifests;
 mod markdown;
 mod rust;
@@ -69,6 +70,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     }
     markdown::check_architecture(workspace, &files, &mut findings);
     dependencies::check(workspace, &mut findings)?;
+    licences::check(workspace, &mut findings)?;
     if !coverage::is_current(workspace) {
         findings.push(Finding::whole(
             "docs/coverage.md",
