@@ -83,7 +83,7 @@ fn all(words: &mut Words<'_>) -> bool {
 
 fn one(words: &mut Words<'_>) -> bool {
     match words.next() {
-        Some("(") => any(words) && words.next() == Some(")"),
+        Some("(") => any(words) & (words.next() == Some(")")),
         Some(licence) => {
             // An exception only takes conditions away.
             if words.next_if_eq(&"WITH").is_some() {
@@ -105,6 +105,7 @@ mod tests {
             "MIT",
             "MIT/Apache-2.0",
             "GPL-3.0 OR MIT",
+            "(GPL-3.0) OR MIT",
             "Apache-2.0 WITH LLVM-exception OR GPL-2.0",
             "(MIT OR GPL-2.0) AND Unicode-3.0",
         ] {
