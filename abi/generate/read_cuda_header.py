@@ -242,7 +242,7 @@ def rows(found, released):
                 if f"{symbol}_{k}" in found and thread[k]:
                     later = [v for v in thread[k] if v >= (version or 0)]
                     variant = f" {k}@{(later or thread[k])[0]}"
-            note = "" if version else " FIXME"
+            note = "" if version else " (version unknown)"
             alias = f" = {base}" if symbol != base else ""
             arguments = ", ".join(f"{n or f'argument{i}'}: {t}" for i, (n, t) in enumerate(found[symbol]))
             yield f"{symbol}{alias} @{version or 2000}{variant} | unsupported | | {arguments}{note}"
