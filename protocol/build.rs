@@ -12,6 +12,7 @@ fn main() {
     let mut text = String::new();
     let mut names = String::new();
     let mut shapes = String::new();
+    let mut posted = Vec::new();
     let mut hash = Fnv::new();
     for function in &functions {
         let Some(opcode) = function.travel.opcode() else {
@@ -25,6 +26,9 @@ fn main() {
         .expect("a string takes all text");
         writeln!(names, "        {opcode:#06x} => Some({symbol:?}),")
             .expect("a string takes all text");
+        if matches!(function.travel, Travel::Posted(_)) {
+            posted.push(format!("{opcode:#06x}"));
+        }
         if matches!(function.travel, Travel::Posted(_) | Travel::Sync(_)) {
             let outputs = function
                 .arguments
@@ -44,9 +48,10 @@ fn main() {
         text,
         "pub(crate) const fn table_name(opcode: u16) -> Option<&'static str> {{\n    match opcode {{\n{names}        \
          _ => None,\n    }}\n}}\n\npub(crate) const fn table_shape(opcode: u16) -> Option<Shape> {{\n    match opcode {{\n{shapes}        \
-         _ => None,\n    }}\n}}\n\n/// Changes whenever a row that travels changes: both sides must have been built from the same table.\n\
+         _ => None,\n    }}\n}}\n\npub(crate) const fn table_posted(opcode: u16) -> bool {{\n    matches!(opcode, {posted})\n}}\n\n/// Changes whenever a row that travels changes: both sides must have been built from the same table.\n\
          pub const TABLE_HASH: u64 = {:#018x};\n",
-        hash.0
+        hash.0,
+        posted = posted.join(" | "),
     )
     .expect("a string takes all text");
     let folder = std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");

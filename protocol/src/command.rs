@@ -7,7 +7,39 @@
 //!
 //! **Numbers instead of handles.** The client mints the numbers of contexts, streams, events and
 //! images, so that creating one needs no reply. Numbers are small and are used again after the
-//! object is destroyed. Number 0 is nothing (a context) or the legacy default stream.
+//! object is destroyed. Number 0 is nothing (a context) or the legacy default stream of the header's
+//! context; the default stream of a thread is a stream like any other, made by the client.
+//!
+//! | message | travels | body | payload | reply |
+//! |---|---|---|---|---|
+//! | `cuDevicePrimaryCtxRetain` | posted | [`ContextCreate`] | | |
+//! | `cuDevicePrimaryCtxRelease_v2` | posted | [`Word`]: number of the context | | |
+//! | `cuDevicePrimaryCtxSetFlags_v2` | sync | [`DeviceFlags`] | | |
+//! | `cuDevicePrimaryCtxReset_v2` | sync | [`Word`]: ordinal of the device | | |
+//! | `cuCtxCreate_v4` | posted | [`ContextCreate`] | | |
+//! | `cuCtxDestroy_v2` | posted | [`Word`]: number of the context | | |
+//! | `cuCtxSetFlags` | posted | [`DeviceFlags`] | | |
+//! | `cuCtxSynchronize` | sync | none: the header's context | | |
+//! | `cuStreamCreateWithPriority` | posted | [`StreamCreate`] | | |
+//! | `cuStreamDestroy_v2` | posted | [`Word`]: number of the stream | | |
+//! | `cuStreamSynchronize` | sync | [`Word`]: number of the stream | | |
+//! | `cuEventCreate` | posted | [`EventCreate`] | | |
+//! | `cuEventDestroy_v2` | posted | [`Word`]: number of the event | | |
+//! | `cuEventSynchronize` | sync | [`Word`]: number of the event | | |
+//! | `cuLibraryLoadData`, `cuModuleLoadData` | sync | [`Load`], [`LoadOption`] … | image | [`LoadedImage`], or the error log |
+//! | `cuLibraryUnload`, `cuModuleUnload` | posted | [`Word`]: number of the image | | |
+//! | `cuModuleGetGlobal_v2` | sync | [`GetGlobal`], name | | two words: address, bytes |
+//! | `cuFuncGetAttribute`, `cuKernelGetAttribute` | sync | [`FunctionAttributes`] | | words |
+//! | `cuMemAlloc_v2` | sync | [`Word`]: bytes | | one word: address |
+//! | `cuMemAllocPitch_v2` | sync | [`AllocatePitch`] | | two words: address, pitch |
+//! | `cuMemFree_v2` | posted | [`Word`]: address | | |
+//! | `cuMemcpyHtoDAsync_v2` | posted | [`Copy2D`] | rows | |
+//! | `cuMemcpyDtoHAsync_v2` | sync | [`Copy2D`] | | payload: rows |
+//! | `cuLaunchKernel` | posted | [`Launch`], attributes, parameters | | |
+//! | `PING` | sync | none | | |
+//!
+//! A failed sync message answers with its status and, but for the error log, no body and no payload.
+//! `Opcode::is_posted` is the same column as code.
 
 use serde::{Deserialize, Serialize};
 use zerocopy::little_endian::{I32, U32, U64};
@@ -115,11 +147,16 @@ pub struct Copy2D {
     /// Rows: 1 for a plain copy.
     pub height: U64,
     /// Number of the stream.
-    pub stream: U64,
+    pub stream: U32,
+    /// 1 if the application's call returns only when the copy is done (`cuMemcpyHtoD`, `cuMemcpy2D`),
+    /// 0 for the `Async` forms. Nothing that is sent after a synchronous copy overtakes it, on
+    /// whatever stream. Without meaning for `cuMemcpyDtoHAsync`, whose reply tells that it is done.
+    pub synchronous: U32,
 }
 
 /// `cuLaunchKernel` and its kin (posted). `attribute_count` attributes of [`ATTRIBUTE_BYTES`] follow,
-/// then the parameters at the offsets that [`Kernel::parameters`] tells.
+/// then the parameters at the offsets that [`Kernel::parameters`] tells. Events in attributes travel
+/// as their numbers; an attribute with a host pointer does not travel.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Launch {
@@ -174,7 +211,8 @@ pub struct GetGlobal {
 }
 
 /// `cuFuncGetAttribute` (sync, in the header's context) and `cuKernelGetAttribute` (sync, on
-/// `device`): the reply is one word for every `CUfunction_attribute` from 0 on.
+/// `device`): the reply is one word for every `CUfunction_attribute` from 0 on, up to the first that
+/// the driver does not know.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct FunctionAttributes {

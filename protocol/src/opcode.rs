@@ -33,6 +33,27 @@ impl Opcode {
         }
     }
 
+    /// Whether the message has no reply. What an unknown number would have is meaningless.
+    pub const fn is_posted(self) -> bool {
+        matches!(
+            self,
+            cuCtxCreate_v4
+                | cuCtxDestroy_v2
+                | cuCtxSetFlags
+                | cuDevicePrimaryCtxRelease_v2
+                | cuDevicePrimaryCtxRetain
+                | cuEventCreate
+                | cuEventDestroy_v2
+                | cuLaunchKernel
+                | cuLibraryUnload
+                | cuMemFree_v2
+                | cuMemcpyHtoDAsync_v2
+                | cuModuleUnload
+                | cuStreamCreateWithPriority
+                | cuStreamDestroy_v2
+        ) || table_posted(self.0)
+    }
+
     /// The words of a regular call; nothing for all other messages.
     pub const fn shape(self) -> Option<Shape> {
         table_shape(self.0)
@@ -62,5 +83,7 @@ mod tests {
             })
         );
         assert_eq!(Opcode(0xffff).name(), None);
+        assert!(cuLaunchKernel.is_posted() && cuMemsetD32Async.is_posted());
+        assert!(!cuMemGetInfo_v2.is_posted() && !cuStreamSynchronize.is_posted());
     }
 }
