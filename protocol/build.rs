@@ -48,7 +48,7 @@ fn main() {
         text,
         "pub(crate) const fn table_name(opcode: u16) -> Option<&'static str> {{\n    match opcode {{\n{names}        \
          _ => None,\n    }}\n}}\n\npub(crate) const fn table_shape(opcode: u16) -> Option<Shape> {{\n    match opcode {{\n{shapes}        \
-         _ => None,\n    }}\n}}\n\npub(crate) const fn table_posted(opcode: u16) -> bool {{\n    matches!(opcode, {posted})\n}}\n\n/// Changes whenever a row that travels changes: both sides must have been built from the same table.\n\
+         _ => None,\n    }}\n}}\n\n#[allow(clippy::manual_range_patterns, reason = \"the numbers are a list\")]\npub(crate) const fn table_posted(opcode: u16) -> bool {{\n    matches!(opcode, {posted})\n}}\n\n/// Changes whenever a row that travels changes: both sides must have been built from the same table.\n\
          pub const TABLE_HASH: u64 = {:#018x};\n",
         hash.0,
         posted = posted.join(" | "),

@@ -113,7 +113,7 @@ pub struct EventCreate {
     pub flags: U32,
 }
 
-/// One number or address: what is destroyed (posted), synchronised with, or asked for (sync).
+/// One number, address or size: what is destroyed, synchronised with, or asked for (see the table).
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Word {
