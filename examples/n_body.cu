@@ -13,7 +13,7 @@
 
 constexpr int THREADS = 128;
 constexpr int STEPS = 4;
-constexpr float STEP_TIME = 0.01f;
+constexpr float STEP_TIME = 0.05f;
 // Keeps the force finite when two bodies meet.
 constexpr float SOFTENING_SQUARED = 0.01f;
 // Positions are about 1. Rounding differs between a CPU and a GPU in the seventh digit.

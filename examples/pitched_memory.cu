@@ -108,7 +108,7 @@ int main(int argc, char **argv) {
         }
     }
     std::printf("%d x %d pixels blurred, %d wrong\n", width, height, wrong);
-    std::printf("bytes beside the rectangle that the copy changed: %d\n", overwritten);
+    std::printf("values beside the rectangle that the copy changed: %d\n", overwritten);
     std::printf("copied back into the frame of zeros, %d wrong\n", wrong_in_frame);
     return report("pitched_memory",
                   is_padded && wrong == 0 && overwritten == 0 && wrong_in_frame == 0);
