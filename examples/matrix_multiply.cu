@@ -94,7 +94,7 @@ static std::vector<double> multiply_on_cpu(const std::vector<float> &a,
 }
 
 int main(int argc, char **argv) {
-    const int n = size_argument(argc, argv, "Multiplies two square matrices.", "rows", 200, 2048);
+    const int n = size_argument(argc, argv, "Multiplies two square matrices.", "rows", 150, 2048);
     const size_t count = static_cast<size_t>(n) * n;
     const size_t bytes = count * sizeof(float);
 

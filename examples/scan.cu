@@ -77,7 +77,7 @@ static void scan(const unsigned *input, unsigned *output, int count) {
 
 int main(int argc, char **argv) {
     const int count =
-        size_argument(argc, argv, "Computes prefix sums.", "elements", 1000000, 1 << 28);
+        size_argument(argc, argv, "Computes prefix sums.", "elements", 500000, 1 << 28);
     const size_t bytes = count * sizeof(unsigned);
 
     std::vector<unsigned> values(count), expected(count), sums(count);

@@ -11,11 +11,13 @@
 
 constexpr int STREAMS = 4;
 constexpr int THREADS = 256;
-constexpr int ROUNDS = 32;
+constexpr int ROUNDS = 16;
 
 __host__ __device__ unsigned stir(unsigned value) {
     for (int round = 0; round < ROUNDS; ++round) {
-        value = value * 1664525u + 1013904223u;
+        value ^= value << 13;
+        value ^= value >> 17;
+        value ^= value << 5;
     }
     return value;
 }
@@ -64,7 +66,7 @@ struct Buffers {
 static bool overlap(cudaStream_t *streams, int count) {
     Buffers buffers(count);
     for (int i = 0; i < count; ++i) {
-        buffers.host[i] = i;
+        buffers.host[i] = i + 1;
     }
     for (int k = 0; k < STREAMS; ++k) {
         const int first = static_cast<int>(static_cast<long long>(count) * k / STREAMS);
@@ -86,7 +88,7 @@ static bool overlap(cudaStream_t *streams, int count) {
 
     bool right = true;
     for (int i = 0; i < count; ++i) {
-        right = right && buffers.host[i] == stir(i);
+        right = right && buffers.host[i] == stir(i + 1);
     }
     buffers.free();
     std::printf("%d values through %d streams: %s\n", count, STREAMS, right ? "right" : "wrong");
@@ -107,7 +109,7 @@ static bool fork_and_join(cudaStream_t *streams, int count) {
         CHECK(cudaEventCreateWithFlags(event, cudaEventDisableTiming));
     }
     for (int i = 0; i < count; ++i) {
-        input.host[i] = 3 * i;
+        input.host[i] = 3 * i + 1;
     }
 
     const int blocks = blocks_for(count);
@@ -140,7 +142,7 @@ static bool fork_and_join(cudaStream_t *streams, int count) {
 
     bool right = true;
     for (int i = 0; i < count; ++i) {
-        const unsigned value = stir(3 * i);
+        const unsigned value = stir(3 * i + 1);
         right = right && result.host[i] == ((value + 1) ^ (value + 2));
     }
     for (cudaEvent_t event : {stirred, left_done, right_done}) {
