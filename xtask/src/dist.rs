@@ -96,10 +96,7 @@ fn fat(workspace: &Workspace) -> Flavour {
     flags.push(format!(
         "-gencode=arch=compute_{oldest},code=compute_{oldest}"
     ));
-    Flavour {
-        folder: workspace.compiled_examples().join("fat"),
-        flags,
-    }
+    Flavour::with_flags(workspace.compiled_examples().join("fat"), flags)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<PathBuf> {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The CUDA examples: `examples/*.cu`, compiled when they or the compiler have changed.
+//! The CUDA programs: `examples/*.cu` and the tests' own `tests/programs/*.cu`, compiled when they or
+//! the compiler have changed.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,21 +17,40 @@ use crate::terminal;
 use crate::toolkit::{self, Toolkit};
 use crate::workspace::Workspace;
 
-const SOURCES: &str = "examples";
+const EXAMPLES: &str = "examples";
+const TEST_PROGRAMS: &str = "tests/programs";
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// How the examples are compiled.
+/// Which programs are compiled, and how.
 pub(crate) struct Flavour {
-    pub(crate) folder: PathBuf,
+    /// The folder of the sources, relative to the workspace's root.
+    sources: &'static str,
+    /// Where the programs go.
+    folder: PathBuf,
     /// Besides what every compilation has.
-    pub(crate) flags: Vec<String>,
+    flags: Vec<String>,
 }
 
 impl Flavour {
     /// nvcc's default flags, as a user would compile.
     pub(crate) fn plain(workspace: &Workspace) -> Self {
+        Self::with_flags(workspace.compiled_examples(), Vec::new())
+    }
+
+    /// The examples in `folder`, compiled with `flags`.
+    pub(crate) const fn with_flags(folder: PathBuf, flags: Vec<String>) -> Self {
         Self {
-            folder: workspace.compiled_examples(),
+            sources: EXAMPLES,
+            folder,
+            flags,
+        }
+    }
+
+    /// The programs that only tests run.
+    fn test_programs(workspace: &Workspace) -> Self {
+        Self {
+            sources: TEST_PROGRAMS,
+            folder: workspace.compiled_test_programs(),
             flags: Vec::new(),
         }
     }
@@ -46,9 +66,10 @@ pub(crate) struct Example {
 /// `cargo xtask examples`.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let toolkit = toolkit::get()?;
-    let examples = compile(workspace, &toolkit, &Flavour::plain(workspace))?;
-    for example in examples {
-        println!("{}", example.program.display());
+    for flavour in [Flavour::plain(workspace), Flavour::test_programs(workspace)] {
+        for example in compile(workspace, &toolkit, &flavour)? {
+            println!("{}", example.program.display());
+        }
     }
     Ok(())
 }
@@ -59,7 +80,7 @@ pub(crate) fn compile(
     toolkit: &Toolkit,
     flavour: &Flavour,
 ) -> Result<Vec<Example>> {
-    let sources = sources(workspace)?;
+    let sources = sources(workspace, flavour.sources)?;
     let headers = headers(workspace)?;
     fs::create_dir_all(&flavour.folder)
         .with_context(|| format!("cannot create {}", flavour.folder.display()))?;
@@ -79,9 +100,10 @@ pub(crate) fn compile(
         return Ok(examples);
     }
     println!(
-        "Compiling {} of {} examples ({})",
+        "Compiling {} of {} programs of {}/ ({})",
         stale.len(),
         examples.len(),
+        flavour.sources,
         toolkit.version
     );
     let scratch = Scratch::create(flavour.folder.join(".scratch"))?;
@@ -195,21 +217,26 @@ fn own_flags(text: &str) -> Vec<String> {
         .collect()
 }
 
-fn sources(workspace: &Workspace) -> Result<Vec<PathBuf>> {
-    let sources = with_extension(workspace, &["cu"])?;
-    ensure!(!sources.is_empty(), "there is no .cu file in {SOURCES}/");
+fn sources(workspace: &Workspace, folder: &str) -> Result<Vec<PathBuf>> {
+    let sources = with_extension(workspace, folder, &["cu"])?;
+    ensure!(!sources.is_empty(), "there is no .cu file in {folder}/");
     Ok(sources)
 }
 
+/// All programs include from the examples' folder only.
 fn headers(workspace: &Workspace) -> Result<Vec<Vec<u8>>> {
-    with_extension(workspace, &["cuh", "h", "hpp"])?
+    with_extension(workspace, EXAMPLES, &["cuh", "h", "hpp"])?
         .iter()
         .map(|path| fs::read(path).with_context(|| format!("cannot read {}", path.display())))
         .collect()
 }
 
-fn with_extension(workspace: &Workspace, extensions: &[&str]) -> Result<Vec<PathBuf>> {
-    let folder = workspace.root().join(SOURCES);
+fn with_extension(
+    workspace: &Workspace,
+    folder: &str,
+    extensions: &[&str],
+) -> Result<Vec<PathBuf>> {
+    let folder = workspace.root().join(folder);
     let entries =
         fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut paths = Vec::new();
@@ -241,9 +268,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let source = folder.path().join("a.cu");
         fs::write(&source, "int main() {}\n").expect("written");
-        let flavour = |flags: &[&str]| Flavour {
-            folder: folder.path().into(),
-            flags: flags.iter().map(|&flag| flag.into()).collect(),
+        let flavour = |flags: &[&str]| {
+            let flags = flags.iter().map(|&flag| flag.into()).collect();
+            Flavour::with_flags(folder.path().into(), flags)
         };
         let job = |version: &str, headers: &[Vec<u8>], flags: &[&str]| {
             Job::new(&source, headers, &toolkit(version), &flavour(flags)).expect("readable")

@@ -50,7 +50,7 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Compile the CUDA examples and print where they are.
+    /// Compile the CUDA programs of examples/ and tests/ and print where they are.
     Examples,
     /// Run everything that CI runs.
     Test(steps::Options),

@@ -66,6 +66,11 @@ impl Workspace {
         self.target.join("examples")
     }
 
+    /// Where the CUDA programs of the tests are compiled to: beside the examples, as tests expect.
+    pub(crate) fn compiled_test_programs(&self) -> PathBuf {
+        self.target.join("test-programs")
+    }
+
     /// A cargo command that runs in the workspace's root.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = cargo();
