@@ -1,2 +1,37 @@
-//! Not yet written.
-fn main() {}
+// SPDX-License-Identifier: Apache-2.0
+//! `gvirtus`: use a GPU that is somewhere else, as if it were here.
+
+mod devices;
+mod installation;
+mod private_backend;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Use a GPU that is somewhere else, as if it were here.
+#[derive(Debug, Parser)]
+#[command(name = "gvirtus", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Devices(devices::DevicesArgs),
+    Run(run::RunArgs),
+}
+
+#[allow(clippy::print_stderr, reason = "this is what the user asked")]
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Devices(args) => args.run(),
+        Command::Run(args) => args.run(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("gvirtus: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where the client library is: beside the program in cargo's target folder, or installed.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+/// What a build leaves beside the program.
+const BUILT: &str = "libgvirtus_cuda.so";
+
+/// What an installation holds, relative to the program's folder.
+const INSTALLED: &str = "../lib/gvirtus/shim";
+
+/// The name by which programs open CUDA's driver.
+const SONAME: &str = "libcuda.so.1";
+
+/// This program.
+pub(crate) fn program() -> Result<PathBuf> {
+    std::env::current_exe().context("cannot find the path of this program")
+}
+
+/// The client library.
+pub(crate) fn client_library() -> Result<PathBuf> {
+    let program = program()?;
+    let folder = program.parent().unwrap_or(Path::new("/"));
+    let candidates = [folder.join(INSTALLED).join(SONAME), folder.join(BUILT)];
+    match candidates.iter().find(|path| path.exists()) {
+        Some(path) => Ok(path.canonicalize()?),
+        None => bail!(
+            "cannot find the client library: neither {} nor {} exists; build it with \
+             `cargo build --release --workspace`, or install bin/ and lib/ together",
+            candidates[0].display(),
+            candidates[1].display(),
+        ),
+    }
+}
+
+/// A folder for `LD_LIBRARY_PATH` that holds the client library under its soname: the installed
+/// one, or `scratch/lib` with a link.
+pub(crate) fn client_library_folder(scratch: &Path) -> Result<PathBuf> {
+    let library = client_library()?;
+    if library.file_name().is_some_and(|name| name == SONAME) {
+        return Ok(library.parent().unwrap_or(Path::new("/")).to_owned());
+    }
+    let folder = scratch.join("lib");
+    std::fs::create_dir(&folder)?;
+    for name in [SONAME, "libcuda.so"] {
+        std::os::unix::fs::symlink(&library, folder.join(name))?;
+    }
+    Ok(folder)
+}
