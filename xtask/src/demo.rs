@@ -249,7 +249,7 @@ mod tests {
     fn figures_are_one_line() {
         assert_eq!(
             run(0, Some(COUNTED)).figures(),
-            "calls 1 234 · round trips 5 · sent 2.0 KiB · received 7 B · 1.50 s"
+            "calls 1 234 · round trips 5 · sent 2.0 kB · received 7 B · 1.50 s"
         );
         assert_eq!(run(0, Some("{")).figures(), "no statistics · 1.50 s");
     }

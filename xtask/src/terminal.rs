@@ -4,10 +4,12 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-/// `0.42 s`, `12.3 s`, `3 min 05 s`.
+/// `42 ms`, `1.23 s`, `12.3 s`, `3 min 05 s`.
 pub(crate) fn seconds(elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
-    if seconds < 10.0 {
+    if elapsed.as_millis() < 1000 {
+        format!("{} ms", elapsed.as_millis())
+    } else if seconds < 10.0 {
         format!("{seconds:.2} s")
     } else if seconds < 60.0 {
         format!("{seconds:.1} s")
@@ -17,16 +19,16 @@ pub(crate) fn seconds(elapsed: Duration) -> String {
     }
 }
 
-/// `17 B`, `1.5 KiB`, `60.0 MiB`.
+/// `17 B`, `1.5 kB`, `62.9 MB`.
 pub(crate) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if count < 1024 {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if count < 1000 {
         return format!("{count} B");
     }
-    let mut value = count as f64 / 1024.0;
+    let mut value = count as f64 / 1000.0;
     let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
         unit += 1;
     }
     format!("{value:.1} {}", UNITS[unit])
@@ -78,12 +80,13 @@ mod tests {
 
     #[test]
     fn units_are_chosen_by_size() {
-        assert_eq!(seconds(Duration::from_millis(421)), "0.42 s");
+        assert_eq!(seconds(Duration::from_millis(421)), "421 ms");
+        assert_eq!(seconds(Duration::from_millis(1421)), "1.42 s");
         assert_eq!(seconds(Duration::from_millis(12_345)), "12.3 s");
         assert_eq!(seconds(Duration::from_secs(185)), "3 min 05 s");
         assert_eq!(bytes(17), "17 B");
-        assert_eq!(bytes(1536), "1.5 KiB");
-        assert_eq!(bytes(60 << 20), "60.0 MiB");
+        assert_eq!(bytes(1536), "1.5 kB");
+        assert_eq!(bytes(60 << 20), "62.9 MB");
         assert_eq!(count(7), "7");
         assert_eq!(count(1_234_567), "1 234 567");
     }
