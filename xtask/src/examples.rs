@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::process::{self, Outcome};
-use crate::scratch::Scratch;
+use crate::scratch::{self, Scratch};
 use crate::terminal;
 use crate::toolkit::{self, Toolkit};
 use crate::workspace::Workspace;
@@ -84,6 +84,7 @@ pub(crate) fn compile(
     let headers = headers(workspace)?;
     fs::create_dir_all(&flavour.folder)
         .with_context(|| format!("cannot create {}", flavour.folder.display()))?;
+    let _lock = scratch::lock(&flavour.folder.join(".lock"), "another compilation")?;
     let mut examples = Vec::new();
     let mut stale = Vec::new();
     for source in sources {

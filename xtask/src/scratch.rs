@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Temporary folders that go away with the value that stands for them.
+//! Temporary folders that go away with the value that stands for them, and locks likewise.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+
+use crate::process;
 
 /// A folder that only this user may enter and that is removed with everything in it.
 pub(crate) struct Scratch(PathBuf);
@@ -40,6 +43,29 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Holds the lock file for as long as the result lives; `holder` is named while it must wait.
+pub(crate) fn lock(path: &Path, holder: &str) -> Result<File> {
+    let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+    let mut told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+        if !told {
+            println!("Waiting for {holder} …");
+            told = true;
+        }
+        if process::interrupted() {
+            bail!("interrupted");
+        }
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 

@@ -2,15 +2,15 @@
 //! The CUDA compiler: `nvcc` on PATH, else the one that PyPI ships, installed once into the user's
 //! cache folder.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::process::{self, Stream};
-use crate::scratch::Scratch;
+use crate::scratch::{self, Scratch};
 use crate::terminal;
 
 const REQUIREMENTS: &str = include_str!("../assets/cuda-toolkit.txt");
@@ -110,7 +110,10 @@ fn cache_folder() -> Result<PathBuf> {
 fn install(place: &Path) -> Result<()> {
     let parent = place.parent().context("the cache folder has a parent")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    let _lock = lock(&sibling(place, "lock"))?;
+    let _lock = scratch::lock(
+        &sibling(place, "lock"),
+        "another process that installs the CUDA compiler",
+    )?;
     if place.exists() {
         return Ok(());
     }
@@ -138,29 +141,6 @@ fn sibling(place: &Path, suffix: &str) -> PathBuf {
     name.push(".");
     name.push(suffix);
     place.with_file_name(name)
-}
-
-/// Holds the lock file for as long as the result lives.
-fn lock(path: &Path) -> Result<File> {
-    let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-    let mut told = false;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
-            }
-        }
-        if !told {
-            println!("Waiting for another process that installs the CUDA compiler …");
-            told = true;
-        }
-        if process::interrupted() {
-            bail!("interrupted");
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 /// An interpreter that has pip: one of a fresh virtual environment, else the system's.
