@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Parses PTX files and says how fast, or what is wrong with them: `ptx_check FILE…`
+//! Parses and lowers PTX files and says how fast, or what is wrong with them: `ptx_check FILE…`
 
+use std::error::Error;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[expect(clippy::print_stdout, reason = "this is a command-line tool")]
 fn main() -> ExitCode {
@@ -16,21 +17,41 @@ fn main() -> ExitCode {
                 continue;
             }
         };
-        let start = Instant::now();
-        match gvirtus_softgpu::ptx::parse(&source) {
-            Ok(module) => {
-                let parse_time = start.elapsed();
-                println!(
-                    "{path}: {} items, parsed at {:.1} MB/s",
-                    module.items.len(),
-                    source.len() as f64 / parse_time.as_secs_f64() / 1e6
-                );
-            }
+        match check(&source) {
+            Ok(report) => println!("{path}: {report}"),
             Err(error) => {
                 println!("{path}: {error}");
                 failed += 1;
             }
         }
     }
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn check(source: &str) -> Result<String, Box<dyn Error>> {
+    let start = Instant::now();
+    let module = gvirtus_softgpu::ptx::parse(source)?;
+    let parse_time = start.elapsed();
+    let program = gvirtus_softgpu::lower::lower(&[module])?;
+    let time = start.elapsed();
+    let instructions: usize = program.functions.iter().map(|f| f.code.len()).sum();
+    let slots = program
+        .functions
+        .iter()
+        .map(|f| f.registers.w32 + f.registers.w64)
+        .max();
+    let rate = |time: Duration| source.len() as f64 / time.as_secs_f64() / 1e6;
+    Ok(format!(
+        "{} kernels, {} functions, {instructions} instructions, at most {} slots; parsed at {:.0} \
+         MB/s, parsed and lowered at {:.0} MB/s",
+        program.kernels.len(),
+        program.functions.len(),
+        slots.unwrap_or(0),
+        rate(parse_time),
+        rate(time),
+    ))
 }

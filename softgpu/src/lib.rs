@@ -4,5 +4,6 @@
 pub mod exec;
 pub mod ir;
 pub mod limits;
+pub mod lower;
 pub mod memory;
 pub mod ptx;

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Arithmetic: `add sub mul mad fma div neg abs min max` of all types, and the approximations.
+
+use crate::ir::{
+    BinaryOp, FloatClass, FloatMode, FloatType, IntType, MinMaxMode, Op, Rounding, TernaryOp,
+    UnaryOp,
+};
+use crate::ptx::{Operand, ScalarType};
+
+use super::error::Result;
+use super::function::Lowering;
+use super::instruction::Inst;
+use super::integer;
+use super::operand::{float_type, int_type, is_float};
+
+impl<'a> Lowering<'_, '_, 'a> {
+    /// `d = op(a)`, all of type `ty`.
+    pub(super) fn unary(
+        &mut self,
+        op: UnaryOp,
+        ty: ScalarType,
+        [d, a]: &[Operand<'a>; 2],
+    ) -> Result<()> {
+        let a = self.source(a, ty)?;
+        let dst = self.destination(d, ty)?;
+        self.emit(Op::Unary { op, dst, a });
+        Ok(())
+    }
+
+    /// `d = op(a, b)`, all of type `ty`.
+    pub(super) fn binary(
+        &mut self,
+        op: BinaryOp,
+        ty: ScalarType,
+        [d, a, b]: &[Operand<'a>; 3],
+    ) -> Result<()> {
+        let (a, b) = (self.source(a, ty)?, self.source(b, ty)?);
+        let dst = self.destination(d, ty)?;
+        self.emit(Op::Binary { op, dst, a, b });
+        Ok(())
+    }
+
+    /// `d = op(a, b, c)`, all of type `ty`.
+    pub(super) fn ternary(
+        &mut self,
+        op: TernaryOp,
+        ty: ScalarType,
+        [d, a, b, c]: &[Operand<'a>; 4],
+    ) -> Result<()> {
+        let (a, b, c) = (
+            self.source(a, ty)?,
+            self.source(b, ty)?,
+            self.source(c, ty)?,
+        );
+        let dst = self.destination(d, ty)?;
+        self.emit(Op::Ternary { op, dst, a, b, c });
+        Ok(())
+    }
+}
+
+pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
+    if inst.take("cc") {
+        return integer::lower_carry(l, inst, true);
+    }
+    let ty = inst.take_type()?;
+    if is_float(ty) {
+        lower_float(l, inst, ty)
+    } else {
+        integer::lower_arithmetic(l, inst, ty)
+    }
+}
+
+/// `.rn .rz .rm .rp`
+pub(super) fn take_rounding(inst: &mut Inst<'_, '_>) -> Option<Rounding> {
+    inst.take_any(|modifier| {
+        Some(match modifier {
+            "rn" => Rounding::NearestEven,
+            "rz" => Rounding::TowardZero,
+            "rm" => Rounding::Down,
+            "rp" => Rounding::Up,
+            _ => return None,
+        })
+    })
+}
+
+/// Which of rounding, `.ftz` and `.sat` are given, checked against what the type allows.
+fn take_mode(inst: &mut Inst<'_, '_>, ty: FloatType) -> Result<FloatMode> {
+    let rounding = take_rounding(inst).unwrap_or_default();
+    if is_small(ty) && rounding != Rounding::NearestEven {
+        return Err("half precision rounds to nearest even only".to_owned());
+    }
+    let mode = FloatMode {
+        rounding,
+        flush: inst.take("ftz"),
+        saturate: inst.take("sat"),
+    };
+    let has_ftz = !matches!(ty, FloatType::F64 | FloatType::Bf16 | FloatType::Bf16x2);
+    if (mode.flush || mode.saturate) && !has_ftz {
+        return Err(format!(".ftz and .sat do not go with {ty:?}"));
+    }
+    Ok(mode)
+}
+
+fn is_small(ty: FloatType) -> bool {
+    !matches!(ty, FloatType::F32 | FloatType::F64)
+}
+
+fn lower_float<'m, 'a>(
+    l: &mut Lowering<'_, 'm, 'a>,
+    inst: &mut Inst<'m, 'a>,
+    ty: ScalarType,
+) -> Result<()> {
+    let float = float_type(ty)?;
+    match inst.opcode {
+        "add" | "sub" | "mul" => {
+            let mode = take_mode(inst, float)?;
+            let op = match inst.opcode {
+                "add" => BinaryOp::FloatAdd(float, mode),
+                "sub" => BinaryOp::FloatSub(float, mode),
+                _ => BinaryOp::FloatMul(float, mode),
+            };
+            l.binary(op, ty, inst.finish()?)
+        }
+        "fma" | "mad" => lower_fma(l, inst, ty, float),
+        "div" => {
+            // `.approx` and `.full` promise less than the exact quotient.
+            let approximate = inst.take("approx") || inst.take("full");
+            if approximate && float != FloatType::F32 || is_small(float) {
+                return Err(format!("no such division of {ty:?}"));
+            }
+            let mode = take_mode(inst, float)?;
+            if mode.saturate {
+                return Err("division does not saturate".to_owned());
+            }
+            l.binary(BinaryOp::FloatDiv(float, mode), ty, inst.finish()?)
+        }
+        "neg" | "abs" => {
+            let flush = inst.take("ftz");
+            let op = if inst.opcode == "neg" {
+                UnaryOp::FloatNeg { ty: float, flush }
+            } else {
+                UnaryOp::FloatAbs { ty: float, flush }
+            };
+            l.unary(op, ty, inst.finish()?)
+        }
+        _ => {
+            let flush = inst.take("ftz");
+            let nan = inst.take("NaN");
+            let xor_sign = inst.take("xorsign");
+            if xor_sign && !inst.take("abs") {
+                return Err(".xorsign without .abs".to_owned());
+            }
+            if float == FloatType::F64 && (flush || nan || xor_sign) {
+                return Err("such a minimum or maximum of F64 does not exist".to_owned());
+            }
+            let mode = MinMaxMode {
+                flush,
+                nan,
+                xor_sign,
+            };
+            let op = if inst.opcode == "min" {
+                BinaryOp::FloatMin { ty: float, mode }
+            } else {
+                BinaryOp::FloatMax { ty: float, mode }
+            };
+            l.binary(op, ty, inst.finish()?)
+        }
+    }
+}
+
+fn lower_fma<'m, 'a>(
+    l: &mut Lowering<'_, 'm, 'a>,
+    inst: &mut Inst<'m, 'a>,
+    ty: ScalarType,
+    float: FloatType,
+) -> Result<()> {
+    if inst.opcode == "mad" && is_small(float) {
+        return Err(format!("no such instruction of {ty:?}"));
+    }
+    let relu = inst.take("relu");
+    let mode = take_mode(inst, float)?;
+    let op = match (relu, is_small(float)) {
+        (false, _) => TernaryOp::Fma(float, mode),
+        (true, true) if !mode.flush && !mode.saturate => TernaryOp::FmaRelu(float),
+        _ => return Err("this combination with .relu is not supported".to_owned()),
+    };
+    l.ternary(op, ty, inst.finish()?)
+}
+
+/// `rcp sqrt rsqrt sin cos lg2 ex2 tanh copysign testp`
+pub(super) fn lower_special_function<'m, 'a>(
+    l: &mut Lowering<'_, 'm, 'a>,
+    inst: &mut Inst<'m, 'a>,
+) -> Result<()> {
+    let ty = inst.take_type()?;
+    let float = float_type(ty)?;
+    match inst.opcode {
+        "copysign" if !is_small(float) => {
+            return l.binary(BinaryOp::CopySign(float), ty, inst.finish()?);
+        }
+        "testp" if !is_small(float) => return lower_test(l, inst, ty, float),
+        _ => {}
+    }
+    let approximate = inst.take("approx");
+    let rounding = if approximate {
+        None
+    } else {
+        take_rounding(inst)
+    };
+    let flush = inst.take("ftz");
+    if !approximate && (rounding.is_none() || float == FloatType::F64 && flush) {
+        return Err("it needs .approx or a rounding mode".to_owned());
+    }
+    let mode = FloatMode {
+        rounding: rounding.unwrap_or_default(),
+        flush,
+        saturate: false,
+    };
+    let op = match (inst.opcode, float) {
+        ("rcp", FloatType::F32) => UnaryOp::Reciprocal(float, mode),
+        ("rcp", FloatType::F64) if !approximate || flush => UnaryOp::Reciprocal(float, mode),
+        ("sqrt", FloatType::F32) => UnaryOp::Sqrt(float, mode),
+        ("sqrt", FloatType::F64) if !approximate => UnaryOp::Sqrt(float, mode),
+        ("rsqrt", FloatType::F32 | FloatType::F64) if approximate => {
+            UnaryOp::ReciprocalSqrt { ty: float, flush }
+        }
+        ("sin", FloatType::F32) if approximate => UnaryOp::Sin { flush },
+        ("cos", FloatType::F32) if approximate => UnaryOp::Cos { flush },
+        ("lg2", FloatType::F32) if approximate => UnaryOp::Log2 { flush },
+        ("ex2", _) if approximate && float != FloatType::F64 => UnaryOp::Exp2 { ty: float, flush },
+        ("tanh", _) if approximate && !flush && float != FloatType::F64 => UnaryOp::Tanh(float),
+        _ => return Err("this combination does not exist".to_owned()),
+    };
+    l.unary(op, ty, inst.finish()?)
+}
+
+fn lower_test<'m, 'a>(
+    l: &mut Lowering<'_, 'm, 'a>,
+    inst: &mut Inst<'m, 'a>,
+    ty: ScalarType,
+    float: FloatType,
+) -> Result<()> {
+    let class = inst.take_any(|modifier| {
+        Some(match modifier {
+            "finite" => FloatClass::Finite,
+            "infinite" => FloatClass::Infinite,
+            "number" => FloatClass::Number,
+            "notanumber" => FloatClass::NotANumber,
+            "normal" => FloatClass::Normal,
+            "subnormal" => FloatClass::Subnormal,
+            _ => return None,
+        })
+    });
+    let class = class.ok_or("it has no class to test for")?;
+    let [d, a] = inst.finish()?;
+    let a = l.source(a, ty)?;
+    let dst = l.predicate_result(d)?;
+    l.emit(Op::TestFloat {
+        class,
+        ty: float,
+        dst,
+        a,
+    });
+    Ok(())
+}
+
+/// Integer types of `add sub mul mad div min max`, 16 bits or wider.
+pub(super) fn arithmetic_int(ty: ScalarType) -> Result<IntType> {
+    match int_type(ty)? {
+        IntType::U8 | IntType::S8 => Err("there is no 8-bit arithmetic".to_owned()),
+        other => Ok(other),
+    }
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Special registers ("Special Registers" of the PTX ISA).
+
+use crate::ir::SpecialRegister;
+
+/// The special register of a name, and its width in bits.
+pub(super) fn register(name: &str) -> Option<(SpecialRegister, u32)> {
+    let plain = |register| Some((register, 32));
+    if let Some((vector, selector)) = name.split_once('.') {
+        let index = match selector {
+            "x" => 0,
+            "y" => 1,
+            "z" => 2,
+            _ => return None,
+        };
+        return plain(match vector {
+            "%tid" => SpecialRegister::ThreadIndex(index),
+            "%ntid" => SpecialRegister::BlockDimension(index),
+            "%ctaid" => SpecialRegister::BlockIndex(index),
+            "%nctaid" => SpecialRegister::GridDimension(index),
+            _ => return None,
+        });
+    }
+    if let Some(number) = name.strip_prefix("%envreg") {
+        let number = number.parse().ok().filter(|&number| number < 32)?;
+        return plain(SpecialRegister::Environment(number));
+    }
+    Some(match name {
+        "%laneid" => (SpecialRegister::LaneId, 32),
+        "%warpid" => (SpecialRegister::WarpId, 32),
+        "%nwarpid" => (SpecialRegister::WarpCount, 32),
+        "%smid" => (SpecialRegister::MultiprocessorId, 32),
+        "%nsmid" => (SpecialRegister::MultiprocessorCount, 32),
+        "%gridid" => (SpecialRegister::GridId, 64),
+        "%lanemask_eq" => (SpecialRegister::LaneMaskEq, 32),
+        "%lanemask_le" => (SpecialRegister::LaneMaskLe, 32),
+        "%lanemask_lt" => (SpecialRegister::LaneMaskLt, 32),
+        "%lanemask_ge" => (SpecialRegister::LaneMaskGe, 32),
+        "%lanemask_gt" => (SpecialRegister::LaneMaskGt, 32),
+        "%clock" => (SpecialRegister::Clock, 32),
+        "%clock_hi" => (SpecialRegister::ClockHigh, 32),
+        "%clock64" => (SpecialRegister::Clock64, 64),
+        "%globaltimer" => (SpecialRegister::GlobalTimer, 64),
+        "%globaltimer_lo" => (SpecialRegister::GlobalTimerLow, 32),
+        "%globaltimer_hi" => (SpecialRegister::GlobalTimerHigh, 32),
+        "%dynamic_smem_size" => (SpecialRegister::DynamicSharedBytes, 32),
+        "%total_smem_size" => (SpecialRegister::TotalSharedBytes, 32),
+        _ => return None,
+    })
+}
