@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `gvirtus`: use a GPU that is somewhere else, as if it were here.
 
+mod bench;
 mod devices;
 mod installation;
 mod private_backend;
@@ -20,6 +21,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Bench(bench::BenchArgs),
     Devices(devices::DevicesArgs),
     Run(run::RunArgs),
 }
@@ -27,6 +29,7 @@ enum Command {
 #[allow(clippy::print_stderr, reason = "this is what the user asked")]
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Bench(args) => args.run(),
         Command::Devices(args) => args.run(),
         Command::Run(args) => args.run(),
     };
