@@ -31,17 +31,31 @@ impl<E: Into<CUresult>> Outcome for Result<(), E> {
 }
 
 /// Runs a handler so that no unwinding crosses the C edge: a panic becomes `CUDA_ERROR_UNKNOWN` and
-/// one line on standard error.
+/// one line on standard error. With `GVIRTUS_LOG=debug` failing calls are named, with `trace` all.
 #[inline]
 pub fn guard<T: Outcome>(symbol: &str, handler: impl FnOnce() -> T) -> CUresult {
     // Locks of the libraries do not poison, so what a panic leaves behind stays usable.
     match catch_unwind(AssertUnwindSafe(|| handler().status())) {
-        Ok(status) => status,
+        Ok(status) => {
+            if log::enabled(log::Level::Debug) {
+                log_status(symbol, status);
+            }
+            status
+        }
         Err(_) => {
             log::write_always(format_args!("{symbol} failed inside (this is a bug)"));
             CUresult::CUDA_ERROR_UNKNOWN
         }
     }
+}
+
+#[cold]
+fn log_status(symbol: &str, status: CUresult) {
+    let level = match status {
+        CUresult::CUDA_SUCCESS | CUresult::CUDA_ERROR_NOT_READY => log::Level::Trace,
+        _ => log::Level::Debug,
+    };
+    log::write(level, format_args!("{symbol} = {status:?}"));
 }
 
 static UNSUPPORTED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());

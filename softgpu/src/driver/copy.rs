@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Copies in one and two dimensions (`cuda.h`: "Memory Management").
+//!
+//! All pointers are checked at the call. When a call returns follows from the kinds of memory, as
+//! CUDA's "API synchronization behavior" has it: pageable memory is never used after the call.
+
+use core::ffi::c_void;
+
+use gvirtus_abi::{CUDA_MEMCPY2D, CUdeviceptr, CUmemorytype, CUresult, CUstream};
+
+use super::allocations::{Place, place};
+use super::limits::{MAX_PITCH_BYTES, SHORT_COPY_BYTES, STAGED_COPY_BYTES};
+use super::output;
+use super::scheduler::{Placement, SCHEDULER};
+use super::stream::{self, Target};
+
+/// Rows of bytes, all equally long.
+#[derive(Clone, Copy)]
+struct Rows {
+    start: u64,
+    pitch: usize,
+}
+
+/// A copy whose ranges have been checked.
+#[derive(Clone, Copy)]
+struct Transfer {
+    to: Rows,
+    from: Rows,
+    width: usize,
+    height: usize,
+}
+
+impl Transfer {
+    fn line(to: u64, from: u64, bytes: usize) -> Self {
+        let row = |start| Rows {
+            start,
+            pitch: bytes,
+        };
+        Self {
+            to: row(to),
+            from: row(from),
+            width: bytes,
+            height: 1,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        // Both extents have been checked to fit, and they are larger.
+        self.width * self.height
+    }
+
+    /// The bytes from the first row's start to the last row's end.
+    fn extent(&self, rows: Rows) -> Result<u64, CUresult> {
+        rows.pitch
+            .checked_mul(self.height.saturating_sub(1))
+            .and_then(|bytes| bytes.checked_add(self.width))
+            .filter(|bytes| rows.start.checked_add(*bytes as u64).is_some())
+            .map(|bytes| bytes as u64)
+            .ok_or(CUresult::CUDA_ERROR_INVALID_VALUE)
+    }
+
+    /// # Errors
+    ///
+    /// `CUDA_ERROR_INVALID_VALUE` unless both sides are memory of the application or lie in one
+    /// allocation.
+    fn places(&self) -> Result<(Place, Place), CUresult> {
+        Ok((
+            place(self.to.start, self.extent(self.to)?)?,
+            place(self.from.start, self.extent(self.from)?)?,
+        ))
+    }
+
+    fn run(self) {
+        let is_contiguous = [self.to, self.from].map(|rows| rows.pitch) == [self.width; 2];
+        let (width, height) = match is_contiguous {
+            true => (self.bytes(), 1),
+            false => (self.width, self.height),
+        };
+        for row in 0..height {
+            let at = |rows: Rows| rows.start as usize + row * rows.pitch;
+            let from = std::ptr::with_exposed_provenance::<u8>(at(self.from));
+            let to = std::ptr::with_exposed_provenance_mut::<u8>(at(self.to));
+            // SAFETY: device ranges were checked when the copy was submitted, and device memory stays
+            // mapped; host ranges are the application's promise until the copy is complete.
+            unsafe { std::ptr::copy(from, to, width) };
+        }
+    }
+
+    /// Copies now, into memory of its own, what pageable source memory holds.
+    fn stage(self) -> Staged {
+        let mut bytes = vec![0_u8; self.bytes()];
+        let packed = Rows {
+            start: bytes.as_mut_ptr().expose_provenance() as u64,
+            pitch: self.width,
+        };
+        Self { to: packed, ..self }.run();
+        Staged {
+            transfer: Self {
+                from: packed,
+                ..self
+            },
+            bytes,
+        }
+    }
+}
+
+/// A transfer and the source that it reads from.
+struct Staged {
+    transfer: Transfer,
+    bytes: Vec<u8>,
+}
+
+impl Staged {
+    fn run(self) {
+        self.transfer.run();
+        drop(self.bytes);
+    }
+}
+
+/// A copy of which the caller may use both sides when this returns. Between two ranges of device
+/// memory nothing waits, because only the device can tell.
+fn synchronous(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
+    if transfer.bytes() == 0 {
+        return Ok(());
+    }
+    let (to, from) = transfer.places()?;
+    if let (Place::Device { sync_memops: a }, Place::Device { sync_memops: b }) = (to, from)
+        && !a
+        && !b
+    {
+        submit(target, transfer);
+        return target.context().error.check();
+    }
+    now(target, transfer)
+}
+
+/// A copy that is complete when the call returns.
+fn now(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
+    let marker = SCHEDULER.submit(target.id(), Placement::Here, move || {
+        transfer.run();
+        Ok(())
+    });
+    SCHEDULER.wait(marker);
+    output::flush(target.context().device);
+    target.context().error.check()
+}
+
+fn asynchronous(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
+    if transfer.bytes() == 0 {
+        return Ok(());
+    }
+    match transfer.places()? {
+        // What comes from pageable memory is taken before the call returns.
+        (to, Place::Pageable) if to.is_device() => {
+            let done = SCHEDULER.run_here(target.id(), || {
+                transfer.run();
+                Ok(())
+            });
+            if done.is_some() {
+                return target.context().error.check();
+            }
+            if transfer.bytes() > STAGED_COPY_BYTES {
+                return now(target, transfer);
+            }
+            let staged = transfer.stage();
+            SCHEDULER.submit(target.id(), Placement::Worker, move || {
+                staged.run();
+                Ok(())
+            });
+        }
+        (Place::Pageable, _) | (_, Place::Pageable) | (Place::Pinned, Place::Pinned) => {
+            return now(target, transfer);
+        }
+        _ => submit(target, transfer),
+    }
+    target.context().error.check()
+}
+
+fn submit(target: &Target, transfer: Transfer) {
+    let placement = match transfer.bytes() <= SHORT_COPY_BYTES {
+        true => Placement::Here,
+        false => Placement::Worker,
+    };
+    SCHEDULER.submit(target.id(), placement, move || {
+        transfer.run();
+        Ok(())
+    });
+}
+
+/// `CUDA_ERROR_INVALID_VALUE` unless it is device memory, or there are no bytes.
+fn expect_device(address: CUdeviceptr, bytes: usize) -> Result<(), CUresult> {
+    if bytes == 0 || place(address.0, bytes as u64)?.is_device() {
+        return Ok(());
+    }
+    Err(CUresult::CUDA_ERROR_INVALID_VALUE)
+}
+
+fn address(host: *const c_void) -> u64 {
+    host.expose_provenance() as u64
+}
+
+pub(crate) unsafe fn cuMemcpyHtoD_v2(
+    default_stream: CUstream,
+    dstDevice: CUdeviceptr,
+    srcHost: *const c_void,
+    ByteCount: usize,
+) -> Result<(), CUresult> {
+    let target = stream::target(default_stream, CUstream::NULL)?;
+    expect_device(dstDevice, ByteCount)?;
+    synchronous(
+        &target,
+        Transfer::line(dstDevice.0, address(srcHost), ByteCount),
+    )
+}
+
+pub(crate) unsafe fn cuMemcpyDtoH_v2(
+    default_stream: CUstream,
+    dstHost: *mut c_void,
+    srcDevice: CUdeviceptr,
+    ByteCount: usize,
+) -> Result<(), CUresult> {
+    let target = stream::target(default_stream, CUstream::NULL)?;
+    expect_device(srcDevice, ByteCount)?;
+    synchronous(
+        &target,
+        Transfer::line(address(dstHost), srcDevice.0, ByteCount),
+    )
+}
+
+pub(crate) unsafe fn cuMemcpyDtoD_v2(
+    default_stream: CUstream,
+    dstDevice: CUdeviceptr,
+    srcDevice: CUdeviceptr,
+    ByteCount: usize,
+) -> Result<(), CUresult> {
+    let target = stream::target(default_stream, CUstream::NULL)?;
+    expect_device(dstDevice, ByteCount)?;
+    expect_device(srcDevice, ByteCount)?;
+    synchronous(&target, Transfer::line(dstDevice.0, srcDevice.0, ByteCount))
+}
+
+pub(crate) unsafe fn cuMemcpy(
+    default_stream: CUstream,
+    dst: CUdeviceptr,
+    src: CUdeviceptr,
+    ByteCount: usize,
+) -> Result<(), CUresult> {
+    let target = stream::target(default_stream, CUstream::NULL)?;
+    synchronous(&target, Transfer::line(dst.0, src.0, ByteCount))
+}
+
+pub(crate) unsafe fn cuMemcpyHtoDAsync_v2(
+    default_stream: CUstream,
+    dstDevice: CUdeviceptr,
+    srcHost: *const c_void,
+    ByteCount: usize,
+    hStream: CUstream,
+) -> Result<(), CUresult> {
+    let target = stream::target(default_stream, hStream)?;
+    expect_device(dstDevice, ByteCount)?;
+    asynchronous(
+        &target,
+        Transfer::line(dstDevice.0, address(srcHost), ByteCount),
+    )
+}
+
+pub(crate) unsafe fn cuMemcpyDtoHAsync_v2(
+    default_stream: CUstream,
+    dstHost: *mut c_void,
+    srcDevice: CUdeviceptr,
+    ByteCount: usize,
+    hStream: CUstream,
+) -> Result<(), CUresult> {
+    let target = stream::target(default_stream, hStream)?;
+    expect_device(srcDevice, ByteCount)?;
+    asynchronous(
+        &target,
+        Transfer::line(address(dstHost), srcDevice.0, ByteCount),
+    )
+}
+
+pub(crate) unsafe fn cuMemcpyDtoDAsync_v2(
+    default_stream: CUstream,
+    dstDevice: CUdeviceptr,
+    srcDevice: CUdeviceptr,
+    ByteCount: usize,
+    hStream: CUstream,
+) -> Result<(), CUresult> {
+    let target = stream::target(default_stream, hStream)?;
+    expect_device(dstDevice, ByteCount)?;
+    expect_device(srcDevice, ByteCount)?;
+    asynchronous(&target, Transfer::line(dstDevice.0, srcDevice.0, ByteCount))
+}
+
+pub(crate) unsafe fn cuMemcpyAsync(
+    default_stream: CUstream,
+    dst: CUdeviceptr,
+    src: CUdeviceptr,
+    ByteCount: usize,
+    hStream: CUstream,
+) -> Result<(), CUresult> {
+    let target = stream::target(default_stream, hStream)?;
+    asynchronous(&target, Transfer::line(dst.0, src.0, ByteCount))
+}
+
+pub(crate) unsafe fn cuMemcpy2D_v2(
+    default_stream: CUstream,
+    pCopy: *const CUDA_MEMCPY2D,
+) -> Result<(), CUresult> {
+    let target = stream::target(default_stream, CUstream::NULL)?;
+    // SAFETY: the same contract.
+    let transfer = unsafe { read_2d(pCopy)? };
+    synchronous(&target, transfer)
+}
+
+pub(crate) unsafe fn cuMemcpy2DUnaligned_v2(
+    default_stream: CUstream,
+    pCopy: *const CUDA_MEMCPY2D,
+) -> Result<(), CUresult> {
+    // SAFETY: the same contract; no alignment matters here.
+    unsafe { cuMemcpy2D_v2(default_stream, pCopy) }
+}
+
+pub(crate) unsafe fn cuMemcpy2DAsync_v2(
+    default_stream: CUstream,
+    pCopy: *const CUDA_MEMCPY2D,
+    hStream: CUstream,
+) -> Result<(), CUresult> {
+    let target = stream::target(default_stream, hStream)?;
+    // SAFETY: the same contract.
+    let transfer = unsafe { read_2d(pCopy)? };
+    asynchronous(&target, transfer)
+}
+
+/// # Safety
+///
+/// `copy` is null or points to a whole structure.
+unsafe fn read_2d(copy: *const CUDA_MEMCPY2D) -> Result<Transfer, CUresult> {
+    if copy.is_null() {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    // SAFETY: not null, and then a whole structure by the caller's promise.
+    let copy = unsafe { copy.read_unaligned() };
+    let (width, height) = (copy.WidthInBytes, copy.Height);
+    if width.checked_mul(height).is_none() {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    let side = |kind, host: *const c_void, device: CUdeviceptr, pitch, x, y| {
+        let start = match kind {
+            CUmemorytype::CU_MEMORYTYPE_HOST => address(host),
+            CUmemorytype::CU_MEMORYTYPE_DEVICE => {
+                if width != 0 && height != 0 {
+                    expect_device(device, 1)?;
+                }
+                device.0
+            }
+            CUmemorytype::CU_MEMORYTYPE_UNIFIED => device.0,
+            CUmemorytype::CU_MEMORYTYPE_ARRAY => {
+                return Err(gvirtus_driver_face::unsupported("cuMemcpy2D with an array"));
+            }
+            _ => return Err(CUresult::CUDA_ERROR_INVALID_VALUE),
+        };
+        rows(start, pitch, (x, y), (width, height))
+    };
+    Ok(Transfer {
+        to: side(
+            copy.dstMemoryType,
+            copy.dstHost.cast_const(),
+            copy.dstDevice,
+            copy.dstPitch,
+            copy.dstXInBytes,
+            copy.dstY,
+        )?,
+        from: side(
+            copy.srcMemoryType,
+            copy.srcHost,
+            copy.srcDevice,
+            copy.srcPitch,
+            copy.srcXInBytes,
+            copy.srcY,
+        )?,
+        width,
+        height,
+    })
+}
+
+fn rows(
+    start: u64,
+    pitch: usize,
+    (x, y): (usize, usize),
+    (width, height): (usize, usize),
+) -> Result<Rows, CUresult> {
+    let invalid = CUresult::CUDA_ERROR_INVALID_VALUE;
+    let line = x.checked_add(width).ok_or(invalid)?;
+    // A single row needs no pitch.
+    let is_pitched = height > 1 || y > 0;
+    if is_pitched && (pitch < line || pitch > MAX_PITCH_BYTES as usize) {
+        return Err(invalid);
+    }
+    let offset = pitch.checked_mul(y).and_then(|rows| rows.checked_add(x));
+    let start = offset
+        .and_then(|offset| start.checked_add(offset as u64))
+        .ok_or(invalid)?;
+    Ok(Rows { start, pitch })
+}

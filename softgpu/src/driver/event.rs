@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Events (`cuda.h`: "Event Management").
+
+use std::sync::Arc;
+
+use gvirtus_abi::{CUevent, CUevent_flags, CUevent_record_flags, CUresult, CUstream};
+use parking_lot::Mutex;
+
+use super::arguments::out;
+use super::context::{self, Context};
+use super::handles::{Handles, Kind};
+use super::output;
+use super::scheduler::{Record, SCHEDULER};
+use super::stream::{self, Target};
+
+/// An event and what it was last recorded as.
+pub(super) struct Event {
+    handle: CUevent,
+    context: Arc<Context>,
+    flags: u32,
+    record: Mutex<Option<Arc<Record>>>,
+}
+
+impl Event {
+    /// The last record; nothing if there was none.
+    pub(super) fn record(&self) -> Option<Arc<Record>> {
+        self.record.lock().clone()
+    }
+
+    fn has_timing(&self) -> bool {
+        self.flags & CUevent_flags::CU_EVENT_DISABLE_TIMING.0 == 0
+    }
+}
+
+static EVENTS: Handles<Event> = Handles::new(Kind::Event);
+
+/// The event with that handle.
+///
+/// # Errors
+///
+/// `CUDA_ERROR_INVALID_HANDLE`.
+pub(super) fn find(handle: CUevent) -> Result<Arc<Event>, CUresult> {
+    super::device::devices()?;
+    EVENTS
+        .get(handle.0)
+        .ok_or(CUresult::CUDA_ERROR_INVALID_HANDLE)
+}
+
+/// Ends all events of a context.
+pub(super) fn forget_context(context: &Context) {
+    drop(EVENTS.remove_where(|event| event.context.id == context.id));
+}
+
+pub(crate) unsafe fn cuEventCreate(phEvent: *mut CUevent, Flags: u32) -> Result<(), CUresult> {
+    let context = context::usable()?;
+    let known = CUevent_flags::CU_EVENT_BLOCKING_SYNC.0
+        | CUevent_flags::CU_EVENT_DISABLE_TIMING.0
+        | CUevent_flags::CU_EVENT_INTERPROCESS.0;
+    if phEvent.is_null() || Flags & !known != 0 {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    if Flags & CUevent_flags::CU_EVENT_INTERPROCESS.0 != 0 {
+        return Err(CUresult::CUDA_ERROR_NOT_SUPPORTED);
+    }
+    let event = EVENTS.insert(|handle| Event {
+        handle: CUevent(handle),
+        context,
+        flags: Flags,
+        record: Mutex::new(None),
+    })?;
+    out!(phEvent = event.handle);
+    Ok(())
+}
+
+pub(crate) fn cuEventDestroy(hEvent: CUevent) -> Result<(), CUresult> {
+    super::device::devices()?;
+    let event = EVENTS.remove(hEvent.0);
+    let event = event.ok_or(CUresult::CUDA_ERROR_INVALID_HANDLE)?;
+    event.context.error.check()
+}
+
+pub(crate) fn cuEventDestroy_v2(hEvent: CUevent) -> Result<(), CUresult> {
+    cuEventDestroy(hEvent)
+}
+
+pub(crate) fn cuEventRecord(
+    default_stream: CUstream,
+    hEvent: CUevent,
+    hStream: CUstream,
+) -> Result<(), CUresult> {
+    record_on(hEvent, &stream::target(default_stream, hStream)?)
+}
+
+/// Records an event in a stream of its context.
+///
+/// # Errors
+///
+/// `CUDA_ERROR_INVALID_HANDLE` for a handle of nothing, or of another context's event.
+pub(super) fn record_on(handle: CUevent, target: &Target) -> Result<(), CUresult> {
+    let event = find(handle)?;
+    if event.context.id != target.context().id {
+        return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
+    }
+    // Under the event's lock, so that of two threads that record it the later one wins.
+    let mut last = event.record.lock();
+    *last = Some(SCHEDULER.record(target.id()));
+    Ok(())
+}
+
+/// The external flag matters to captures only, and nothing is captured.
+pub(crate) fn cuEventRecordWithFlags(
+    default_stream: CUstream,
+    hEvent: CUevent,
+    hStream: CUstream,
+    flags: u32,
+) -> Result<(), CUresult> {
+    if flags & !CUevent_record_flags::CU_EVENT_RECORD_EXTERNAL.0 != 0 {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    cuEventRecord(default_stream, hEvent, hStream)
+}
+
+pub(crate) fn cuEventQuery(hEvent: CUevent) -> Result<(), CUresult> {
+    let event = find(hEvent)?;
+    let is_complete = event
+        .record()
+        .is_none_or(|record| SCHEDULER.is_complete(record.marker()));
+    event.context.error.check()?;
+    match is_complete {
+        true => Ok(()),
+        false => Err(CUresult::CUDA_ERROR_NOT_READY),
+    }
+}
+
+pub(crate) fn cuEventSynchronize(hEvent: CUevent) -> Result<(), CUresult> {
+    let event = find(hEvent)?;
+    if let Some(record) = event.record() {
+        SCHEDULER.wait(record.marker());
+    }
+    output::flush(event.context.device);
+    event.context.error.check()
+}
+
+pub(crate) unsafe fn cuEventElapsedTime(
+    pMilliseconds: *mut f32,
+    hStart: CUevent,
+    hEnd: CUevent,
+) -> Result<(), CUresult> {
+    if pMilliseconds.is_null() {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    let (start, end) = (find(hStart)?, find(hEnd)?);
+    start.context.error.check()?;
+    end.context.error.check()?;
+    let is_other_device = start.context.device.ordinal != end.context.device.ordinal;
+    if is_other_device || !start.has_timing() || !end.has_timing() {
+        return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
+    }
+    let (Some(start), Some(end)) = (start.record(), end.record()) else {
+        return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
+    };
+    let (Some(start), Some(end)) = (start.time(), end.time()) else {
+        return Err(CUresult::CUDA_ERROR_NOT_READY);
+    };
+    // Two streams may reach their events in either order; then the time is negative.
+    let seconds = match end.checked_duration_since(start) {
+        Some(later) => later.as_secs_f64(),
+        None => -start.duration_since(end).as_secs_f64(),
+    };
+    out!(pMilliseconds = (seconds * 1e3) as f32);
+    Ok(())
+}
+
+pub(crate) unsafe fn cuEventElapsedTime_v2(
+    pMilliseconds: *mut f32,
+    hStart: CUevent,
+    hEnd: CUevent,
+) -> Result<(), CUresult> {
+    // SAFETY: the same contract.
+    unsafe { cuEventElapsedTime(pMilliseconds, hStart, hEnd) }
+}

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Kernel launches (`cuda.h`: "Execution Control").
+
+use core::ffi::c_void;
+use std::sync::Arc;
+
+use gvirtus_abi::{
+    CUevent, CUfunction, CUlaunchAttribute, CUlaunchAttributeID, CUlaunchConfig, CUresult, CUstream,
+};
+use gvirtus_driver_face::log;
+
+use super::arguments::read_array;
+use super::engine::Launch;
+use super::event;
+use super::function::{self, Function};
+use super::occupancy::Demand;
+use super::scheduler::{Placement, SCHEDULER};
+use super::stream::{self, Target};
+use crate::ir;
+use crate::limits::{MAX_BLOCK_DIMENSIONS, MAX_GRID_DIMENSIONS, MAX_THREADS_PER_BLOCK};
+
+/// Keys of the `extra` list (`CU_LAUNCH_PARAM_…`).
+const EXTRA_END: usize = 0;
+const EXTRA_BUFFER_POINTER: usize = 1;
+const EXTRA_BUFFER_SIZE: usize = 2;
+/// Longest `extra` list that makes sense, in pairs.
+const EXTRA_PAIRS_MAX: usize = 8;
+/// Launch attributes that make sense.
+const ATTRIBUTES_MAX: u32 = 64;
+
+/// The shape of a launch.
+#[derive(Clone, Copy)]
+struct Shape {
+    grid: [u32; 3],
+    block: [u32; 3],
+    dynamic_shared_bytes: u32,
+    is_cooperative: bool,
+}
+
+/// Attributes that are more than hints.
+#[derive(Default)]
+struct Attributes {
+    is_cooperative: bool,
+    /// To be recorded when the kernel is complete, which is never too early.
+    events: Vec<CUevent>,
+}
+
+impl Shape {
+    /// # Errors
+    ///
+    /// The status that CUDA gives a launch which can never run.
+    fn check(&self, function: &Function) -> Result<(), CUresult> {
+        let invalid = CUresult::CUDA_ERROR_INVALID_VALUE;
+        let is_inside = |lengths: [u32; 3], limits: [u32; 3]| {
+            let mut pairs = lengths.iter().zip(limits);
+            pairs.all(|(length, limit)| (1..=limit).contains(length))
+        };
+        if !is_inside(self.grid, MAX_GRID_DIMENSIONS)
+            || !is_inside(self.block, MAX_BLOCK_DIMENSIONS)
+        {
+            return Err(invalid);
+        }
+        // Each length is at most 1024 now.
+        let threads: u32 = self.block.iter().product();
+        let kernel = function.kernel();
+        let is_required = kernel
+            .required_threads
+            .is_none_or(|required| required == self.block);
+        if threads > MAX_THREADS_PER_BLOCK
+            || threads > function::max_threads(kernel)
+            || !is_required
+        {
+            return Err(invalid);
+        }
+        if self.dynamic_shared_bytes > function.settings.max_dynamic_shared_bytes() {
+            return Err(invalid);
+        }
+        if self.is_cooperative {
+            self.check_cooperative(function, threads)?;
+        }
+        Ok(())
+    }
+
+    /// All blocks of a cooperative grid have to be resident at once.
+    fn check_cooperative(&self, function: &Function, threads: u32) -> Result<(), CUresult> {
+        let each = Demand::of(function).blocks(threads, self.dynamic_shared_bytes as usize);
+        let resident = u64::from(each) * u64::from(function.context.device.multiprocessors);
+        let blocks = self.grid.iter().map(|length| u128::from(*length));
+        match blocks.product::<u128>() <= u128::from(resident) {
+            true => Ok(()),
+            false => Err(CUresult::CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE),
+        }
+    }
+}
+
+fn launch(
+    target: &Target,
+    function: Arc<Function>,
+    shape: Shape,
+    parameters: Vec<u8>,
+) -> Result<(), CUresult> {
+    let context = target.context().clone();
+    if function.context.id != context.id {
+        return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
+    }
+    shape.check(&function)?;
+    let launch = Launch {
+        instance: function.instance.clone(),
+        kernel: function.index,
+        grid: shape.grid,
+        block: shape.block,
+        dynamic_shared_bytes: shape.dynamic_shared_bytes,
+        is_cooperative: shape.is_cooperative,
+        parameters,
+    };
+    let mut launch = Some(launch);
+    let mut outcome = Ok(());
+    if launch.as_ref().is_some_and(Launch::is_short) {
+        let here = || match launch.take() {
+            Some(launch) => run(&launch).or_else(|failure| match failure {
+                Failure::Sticky(status) => Err(status),
+                Failure::Launch(status) => {
+                    outcome = Err(status);
+                    Ok(())
+                }
+            }),
+            None => Ok(()),
+        };
+        SCHEDULER.run_here(target.id(), here);
+    }
+    if let Some(launch) = launch {
+        SCHEDULER.submit(target.id(), Placement::Worker, move || {
+            run(&launch).map_err(|failure| match failure {
+                Failure::Sticky(status) | Failure::Launch(status) => status,
+            })
+        });
+    }
+    outcome.and(context.error.check())
+}
+
+/// Why a kernel did not end well.
+enum Failure {
+    /// It did something wrong, and its context is lost.
+    Sticky(CUresult),
+    /// It never began.
+    Launch(CUresult),
+}
+
+fn run(launch: &Launch) -> Result<(), Failure> {
+    let Err(fault) = launch.run() else {
+        return Ok(());
+    };
+    // The one line that says more than an error code can.
+    log::write_always(format_args!("{fault}"));
+    let status = super::engine::status(&fault);
+    Err(match super::engine::is_sticky(&fault) {
+        true => Failure::Sticky(status),
+        false => Failure::Launch(status),
+    })
+}
+
+/// The parameter block, from a pointer to each parameter or from the `extra` list.
+///
+/// # Safety
+///
+/// The contract of `cuLaunchKernel`: `parameters` is null or points to as many pointers as the kernel
+/// has parameters, each to a value of the parameter's size; `extra` is null or a terminated list.
+unsafe fn parameter_block(
+    kernel: &ir::Kernel,
+    parameters: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> Result<Vec<u8>, CUresult> {
+    let invalid = CUresult::CUDA_ERROR_INVALID_VALUE;
+    let mut block = vec![0_u8; kernel.parameter_bytes as usize];
+    if !extra.is_null() {
+        if !parameters.is_null() {
+            return Err(invalid);
+        }
+        // SAFETY: the caller's promise.
+        let given = unsafe { extra_buffer(extra)? };
+        if given.len() < block.len() {
+            // The end of a block may be padding that the caller leaves out.
+            let needed = kernel.parameters.iter().map(|p| p.offset + p.size).max();
+            if needed.is_some_and(|needed| given.len() < needed as usize) {
+                return Err(invalid);
+            }
+        }
+        let length = given.len().min(block.len());
+        block[..length].copy_from_slice(&given[..length]);
+        return Ok(block);
+    }
+    if kernel.parameters.is_empty() {
+        return Ok(block);
+    }
+    // SAFETY: the caller's promise.
+    let values = unsafe { read_array(parameters.cast_const(), kernel.parameters.len()) };
+    if values.is_empty() {
+        return Err(invalid);
+    }
+    for (parameter, value) in kernel.parameters.iter().zip(values) {
+        if value.is_null() {
+            return Err(invalid);
+        }
+        let (offset, size) = (parameter.offset as usize, parameter.size as usize);
+        // SAFETY: the caller's promise: a value of that size.
+        let bytes = unsafe { read_array(value.cast::<u8>().cast_const(), size) };
+        block
+            .get_mut(offset..offset + size)
+            .ok_or(invalid)?
+            .copy_from_slice(bytes);
+    }
+    Ok(block)
+}
+
+/// # Safety
+///
+/// `extra` is a list of keys and values that ends with `CU_LAUNCH_PARAM_END`.
+unsafe fn extra_buffer<'a>(extra: *mut *mut c_void) -> Result<&'a [u8], CUresult> {
+    let invalid = CUresult::CUDA_ERROR_INVALID_VALUE;
+    let (mut buffer, mut bytes) = (std::ptr::null::<u8>(), 0);
+    for pair in 0..EXTRA_PAIRS_MAX {
+        // SAFETY: no key before this one ended the list.
+        let key = unsafe { extra.add(2 * pair).read() }.addr();
+        if key == EXTRA_END {
+            // SAFETY: the caller's promise: a buffer of that many bytes.
+            return Ok(unsafe { read_array(buffer, bytes) });
+        }
+        // SAFETY: every key but the last has a value.
+        let value = unsafe { extra.add(2 * pair + 1).read() };
+        match key {
+            EXTRA_BUFFER_POINTER => buffer = value.cast(),
+            EXTRA_BUFFER_SIZE if !value.is_null() => {
+                // SAFETY: the caller's promise: the value points to the size.
+                bytes = unsafe { value.cast::<usize>().read() };
+            }
+            _ => return Err(invalid),
+        }
+    }
+    Err(invalid)
+}
+
+fn read_attributes(attributes: &[CUlaunchAttribute]) -> Result<Attributes, CUresult> {
+    use CUlaunchAttributeID as A;
+    let mut read = Attributes::default();
+    for attribute in attributes {
+        let value = &attribute.value;
+        match attribute.id {
+            A::CU_LAUNCH_ATTRIBUTE_COOPERATIVE => {
+                // SAFETY: the id says which field it is.
+                read.is_cooperative = unsafe { value.cooperative } != 0;
+            }
+            A::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION => {
+                // SAFETY: the id says which field it is.
+                let cluster = unsafe { value.clusterDim };
+                if [cluster.x, cluster.y, cluster.z]
+                    .iter()
+                    .any(|length| *length > 1)
+                {
+                    return Err(CUresult::CUDA_ERROR_INVALID_CLUSTER_SIZE);
+                }
+            }
+            A::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT => {
+                // SAFETY: the id says which field it is.
+                read.events.push(unsafe { value.programmaticEvent.event });
+            }
+            A::CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT => {
+                // SAFETY: the id says which field it is.
+                read.events
+                    .push(unsafe { value.launchCompletionEvent.event });
+            }
+            A::CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE => {
+                return Err(CUresult::CUDA_ERROR_NOT_SUPPORTED);
+            }
+            other if other.name().is_none() => return Err(CUresult::CUDA_ERROR_INVALID_VALUE),
+            // Hints about order, caches and placement.
+            _ => {}
+        }
+    }
+    Ok(read)
+}
+
+/// # Safety
+///
+/// That of [`parameter_block`].
+unsafe fn launch_checked(
+    streams: (CUstream, CUstream),
+    handle: CUfunction,
+    shape: Shape,
+    parameters: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> Result<Target, CUresult> {
+    let target = stream::target(streams.0, streams.1)?;
+    let function = function::find_in(handle, target.context())?;
+    // SAFETY: the caller's promise.
+    let block = unsafe { parameter_block(function.kernel(), parameters, extra)? };
+    launch(&target, function, shape, block)?;
+    Ok(target)
+}
+
+pub(crate) unsafe fn cuLaunchKernel(
+    default_stream: CUstream,
+    f: CUfunction,
+    gridDimX: u32,
+    gridDimY: u32,
+    gridDimZ: u32,
+    blockDimX: u32,
+    blockDimY: u32,
+    blockDimZ: u32,
+    sharedMemBytes: u32,
+    hStream: CUstream,
+    kernelParams: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> Result<(), CUresult> {
+    let shape = Shape {
+        grid: [gridDimX, gridDimY, gridDimZ],
+        block: [blockDimX, blockDimY, blockDimZ],
+        dynamic_shared_bytes: sharedMemBytes,
+        is_cooperative: false,
+    };
+    // SAFETY: the same contract.
+    unsafe { launch_checked((default_stream, hStream), f, shape, kernelParams, extra) }.map(drop)
+}
+
+pub(crate) unsafe fn cuLaunchCooperativeKernel(
+    default_stream: CUstream,
+    f: CUfunction,
+    gridDimX: u32,
+    gridDimY: u32,
+    gridDimZ: u32,
+    blockDimX: u32,
+    blockDimY: u32,
+    blockDimZ: u32,
+    sharedMemBytes: u32,
+    hStream: CUstream,
+    kernelParams: *mut *mut c_void,
+) -> Result<(), CUresult> {
+    let shape = Shape {
+        grid: [gridDimX, gridDimY, gridDimZ],
+        block: [blockDimX, blockDimY, blockDimZ],
+        dynamic_shared_bytes: sharedMemBytes,
+        is_cooperative: true,
+    };
+    let (streams, extra) = ((default_stream, hStream), std::ptr::null_mut());
+    // SAFETY: the same contract.
+    unsafe { launch_checked(streams, f, shape, kernelParams, extra) }.map(drop)
+}
+
+pub(crate) unsafe fn cuLaunchKernelEx(
+    default_stream: CUstream,
+    config: *const CUlaunchConfig,
+    f: CUfunction,
+    kernelParams: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> Result<(), CUresult> {
+    if config.is_null() {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    // SAFETY: the contract of cuda.h: not null, and then a whole structure.
+    let config = unsafe { config.read_unaligned() };
+    if config.numAttrs > ATTRIBUTES_MAX || (config.numAttrs > 0 && config.attrs.is_null()) {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    // SAFETY: the contract of cuda.h: as many attributes as it says.
+    let attributes = unsafe { read_array(config.attrs.cast_const(), config.numAttrs as usize) };
+    let attributes = read_attributes(attributes)?;
+    let shape = Shape {
+        grid: [config.gridDimX, config.gridDimY, config.gridDimZ],
+        block: [config.blockDimX, config.blockDimY, config.blockDimZ],
+        dynamic_shared_bytes: config.sharedMemBytes,
+        is_cooperative: attributes.is_cooperative,
+    };
+    let streams = (default_stream, config.hStream);
+    // SAFETY: the same contract.
+    let target = unsafe { launch_checked(streams, f, shape, kernelParams, extra)? };
+    for handle in attributes.events {
+        event::record_on(handle, &target)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Fixed numbers of the driver API; those of the machine are in [`crate::limits`]. Occupancy and
+//! resource numbers are those of compute capability 8.0 (CUDA programming guide, "Technical
+//! Specifications per Compute Capability").
+
+/// What `cuDriverGetVersion` says: 1000 × major + 10 × minor.
+pub(super) const DRIVER_VERSION: u32 = 13_050;
+/// What `cuDeviceGetName` says.
+pub(super) const DEVICE_NAME: &str = "gvirtus softgpu";
+/// Devices of a process.
+pub(super) const DEVICES_MAX: u64 = 16;
+
+/// Threads of a multiprocessor.
+pub(super) const THREADS_PER_MULTIPROCESSOR: u32 = 2048;
+/// Blocks of a multiprocessor.
+pub(super) const BLOCKS_PER_MULTIPROCESSOR: u32 = 32;
+/// 32-bit registers of a multiprocessor, and of a block.
+pub(super) const REGISTERS_PER_MULTIPROCESSOR: u32 = 65_536;
+/// Registers are given to warps in pieces of this size.
+pub(super) const REGISTER_GRANULE: u32 = 256;
+/// 32-bit registers of a thread.
+pub(super) const REGISTERS_PER_THREAD_MAX: u32 = 255;
+/// Shared memory that the system keeps of each block, in bytes.
+pub(super) const RESERVED_SHARED_BYTES_PER_BLOCK: u32 = 1024;
+/// Shared memory is given to blocks in pieces of this size, in bytes.
+pub(super) const SHARED_GRANULE_BYTES: u32 = 128;
+/// Constant memory in bytes.
+pub(super) const TOTAL_CONSTANT_BYTES: u32 = 65_536;
+
+/// Longest pitch of a 2D copy in bytes.
+pub(super) const MAX_PITCH_BYTES: u32 = 0x7fff_ffff;
+/// Rows that `cuMemAllocPitch` makes start at a multiple of so many bytes.
+pub(super) const PITCH_ALIGNMENT_BYTES: usize = 512;
+
+/// Copies and memsets up to this many bytes run on the calling thread if nothing is before them.
+pub(super) const SHORT_COPY_BYTES: usize = 128 << 10;
+/// Pageable memory up to this many bytes is kept aside when a copy from it has to wait; for more the
+/// call waits.
+pub(super) const STAGED_COPY_BYTES: usize = 16 << 20;
+
+/// Stream priorities: least and greatest.
+pub(super) const STREAM_PRIORITIES: [i32; 2] = [0, -5];
+
+/// Defaults of `cuCtxGetLimit` in bytes.
+pub(super) const DEFAULT_STACK_BYTES: usize = 1024;
+pub(super) const DEFAULT_PRINTF_BYTES: usize = 1 << 20;
+pub(super) const DEFAULT_HEAP_BYTES: usize = 8 << 20;
+pub(super) const DEFAULT_L2_FETCH_BYTES: usize = 64;

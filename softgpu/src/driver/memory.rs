@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Device memory (`cuda.h`: "Memory Management").
+
+use gvirtus_abi::{CUdeviceptr, CUresult};
+
+use super::allocations::{self, Allocation, Kind};
+use super::arguments::{optional_out, out};
+use super::context::{self, Context};
+use super::device::Device;
+use super::limits::PITCH_ALIGNMENT_BYTES;
+use super::scheduler::SCHEDULER;
+use super::{device, output};
+use crate::memory::MemoryError;
+
+impl From<MemoryError> for Failure {
+    fn from(error: MemoryError) -> Self {
+        Self(match error {
+            MemoryError::OutOfMemory => CUresult::CUDA_ERROR_OUT_OF_MEMORY,
+            MemoryError::InvalidValue | MemoryError::NotAllocated { .. } => {
+                CUresult::CUDA_ERROR_INVALID_VALUE
+            }
+        })
+    }
+}
+
+/// A status on its way to the caller; what `?` turns errors of the engine into.
+pub(super) struct Failure(pub(super) CUresult);
+
+impl From<Failure> for CUresult {
+    fn from(failure: Failure) -> Self {
+        failure.0
+    }
+}
+
+/// Frees all device memory of a context.
+pub(super) fn forget_context(context: &Context) {
+    let gone = allocations::remove_context(context, |kind| kind == Kind::Device);
+    let Some(memory) = context.device.memory_in_use() else {
+        return;
+    };
+    for allocation in gone {
+        // The table says that it is allocated, so this frees it.
+        let _ = memory.free(allocation.base);
+    }
+}
+
+fn allocate(context: &Context, bytes: usize) -> Result<CUdeviceptr, CUresult> {
+    let bytes = bytes as u64;
+    let memory = context.device.memory()?;
+    let base = memory.alloc(bytes).map_err(Failure::from)?;
+    allocations::insert(Allocation::new(context, Kind::Device, base, bytes, 0));
+    Ok(CUdeviceptr(base))
+}
+
+pub(crate) unsafe fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> Result<(), CUresult> {
+    let (free_bytes, total_bytes) = context::usable()?.device.memory()?.info();
+    out!(free = free_bytes as usize);
+    out!(total = total_bytes as usize);
+    Ok(())
+}
+
+pub(crate) unsafe fn cuMemAlloc_v2(
+    dptr: *mut CUdeviceptr,
+    bytesize: usize,
+) -> Result<(), CUresult> {
+    let context = context::usable()?;
+    if dptr.is_null() || bytesize == 0 {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    out!(dptr = allocate(&context, bytesize)?);
+    Ok(())
+}
+
+pub(crate) unsafe fn cuMemAllocPitch_v2(
+    dptr: *mut CUdeviceptr,
+    pPitch: *mut usize,
+    WidthInBytes: usize,
+    Height: usize,
+    ElementSizeBytes: u32,
+) -> Result<(), CUresult> {
+    let context = context::usable()?;
+    let is_empty = WidthInBytes == 0 || Height == 0;
+    if dptr.is_null() || pPitch.is_null() || is_empty || !matches!(ElementSizeBytes, 4 | 8 | 16) {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    let pitch = WidthInBytes
+        .checked_next_multiple_of(PITCH_ALIGNMENT_BYTES)
+        .ok_or(CUresult::CUDA_ERROR_OUT_OF_MEMORY)?;
+    let bytes = pitch
+        .checked_mul(Height)
+        .ok_or(CUresult::CUDA_ERROR_OUT_OF_MEMORY)?;
+    out!(dptr = allocate(&context, bytes)?);
+    out!(pPitch = pitch);
+    Ok(())
+}
+
+/// Waits for all work of the context that allocated it, as real drivers do.
+pub(crate) fn cuMemFree_v2(dptr: CUdeviceptr) -> Result<(), CUresult> {
+    let context = context::usable()?;
+    if dptr.0 == 0 {
+        return Ok(());
+    }
+    let allocation = allocations::find(dptr.0)
+        .filter(|allocation| allocation.base == dptr.0 && allocation.kind == Kind::Device)
+        .ok_or(CUresult::CUDA_ERROR_INVALID_VALUE)?;
+    SCHEDULER.wait_domain(context.domain);
+    if allocation.context_id != context.id
+        && let Ok(owner) = context::find(allocation.context)
+    {
+        SCHEDULER.wait_domain(owner.domain);
+    }
+    output::flush(context.device);
+    let device: &Device = device::device(gvirtus_abi::CUdevice(allocation.device_ordinal))?;
+    allocations::remove(dptr.0, |kind| kind == Kind::Device)
+        .ok_or(CUresult::CUDA_ERROR_INVALID_VALUE)?;
+    device.memory()?.free(dptr.0).map_err(Failure::from)?;
+    context.error.check()
+}
+
+pub(crate) unsafe fn cuMemGetAddressRange_v2(
+    pbase: *mut CUdeviceptr,
+    psize: *mut usize,
+    dptr: CUdeviceptr,
+) -> Result<(), CUresult> {
+    context::usable()?;
+    let allocation = allocations::find(dptr.0).ok_or(CUresult::CUDA_ERROR_NOT_FOUND)?;
+    optional_out!(pbase = CUdeviceptr(allocation.base));
+    optional_out!(psize = allocation.bytes as usize);
+    Ok(())
+}

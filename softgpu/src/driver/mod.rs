@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The CUDA driver API on the software device: what `libcuda.so.1` exports, one file a concept.
+//!
+//! Every exported function that the call table marks `soft` is a *handler* here, named like the
+//! function, with the contract that `cuda.h` gives it; the exports themselves are made from the table
+//! (see [`gvirtus_driver_face::codegen`]). Handles are numbers, so stale ones are errors; pointers to
+//! device memory are checked at the call; kernels and copies run in [`scheduler`]'s streams.
+
+#![allow(
+    non_snake_case,
+    reason = "handlers and their arguments are named as in cuda.h"
+)]
+#![allow(
+    clippy::too_many_arguments,
+    reason = "handlers have the arguments that cuda.h gives them"
+)]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "the contract of each handler is that of cuda.h"
+)]
+
+mod allocations;
+mod arguments;
+mod attributes;
+mod context;
+mod context_calls;
+mod context_settings;
+mod copy;
+mod device;
+mod engine;
+mod event;
+mod function;
+mod handles;
+mod host_memory;
+mod image;
+mod init;
+mod launch;
+mod library;
+mod limits;
+mod memory;
+mod memset;
+mod module;
+mod occupancy;
+mod output;
+mod pointer;
+mod scheduler;
+mod stream;
+
+pub(crate) use context_calls::*;
+pub(crate) use copy::*;
+pub(crate) use device::*;
+pub(crate) use event::*;
+pub(crate) use function::*;
+pub(crate) use host_memory::*;
+pub(crate) use init::*;
+pub(crate) use launch::*;
+pub(crate) use library::*;
+pub(crate) use memory::*;
+pub(crate) use memset::*;
+pub(crate) use module::*;
+pub(crate) use occupancy::*;
+pub(crate) use pointer::*;
+pub(crate) use stream::*;
