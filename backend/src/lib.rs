@@ -1,1 +1,7 @@
-//! Not yet written.
+// SPDX-License-Identifier: Apache-2.0
+//! The backend: executes the commands of remote clients on a CUDA driver.
+
+mod control;
+pub mod driver;
+pub mod limits;
+pub mod worker;

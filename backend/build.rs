@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The driver's function table and the dispatch of regular messages, made from the call table.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use gvirtus_abi::table::{Argument, Function, Travel, driver_api};
+
+/// Calls without a stream argument that queue work all the same: on the legacy default stream.
+const IMPLICIT_STREAM_SUFFIX: &str = "ptds";
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let functions: Vec<Function> = driver_api()
+        .into_iter()
+        .filter(|f| f.travel != Travel::Unsupported)
+        .collect();
+    write("driver_table.rs", &driver_table(&functions));
+    write("dispatch.rs", &dispatch(&functions));
+}
+
+fn write(name: &str, text: &str) {
+    let folder = std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
+    std::fs::write(Path::new(&folder).join(name), text).expect("OUT_DIR can be written");
+}
+
+macro_rules! add {
+    ($text:ident, $($format:tt)+) => {
+        writeln!($text, $($format)+).expect("a string takes all text")
+    };
+}
+
+fn driver_table(functions: &[Function]) -> String {
+    let mut text = String::new();
+    let parameters = |f: &Function| {
+        let list: Vec<String> = f
+            .arguments
+            .iter()
+            .map(|a| format!("{}: {}", a.name, a.ty))
+            .collect();
+        list.join(", ")
+    };
+    add!(
+        text,
+        "#[derive(Clone, Copy, Default)]\npub struct Entries {{"
+    );
+    for function in functions {
+        let (symbol, list) = (&function.symbol, parameters(function));
+        add!(
+            text,
+            "    pub {symbol}: Option<unsafe extern \"C\" fn({list}) -> CUresult>,"
+        );
+    }
+    add!(text, "}}\n\nimpl Entries {{");
+    add!(
+        text,
+        "    /// # Safety\n    ///\n    /// `find` returns null or the function of that name.\n    \
+         pub(super) unsafe fn resolve(mut find: impl FnMut(&Function) -> *const c_void) -> Self {{"
+    );
+    add!(text, "        Self {{");
+    for function in functions {
+        let (symbol, base, since) = (&function.symbol, &function.base, function.since);
+        add!(
+            text,
+            "            // SAFETY: null is None, all else the function, whose C declaration the table repeats.\n            \
+             {symbol}: unsafe {{ transmute::<*const c_void, Option<_>>(find(&Function {{ symbol: c\"{symbol}\", base: c\"{base}\", since: {since} }})) }},"
+        );
+    }
+    add!(text, "        }}\n    }}\n}}\n\nimpl Driver {{");
+    for function in functions {
+        let (symbol, list) = (&function.symbol, parameters(function));
+        let names: Vec<&str> = function.arguments.iter().map(|a| a.name.as_str()).collect();
+        add!(
+            text,
+            "    /// # Safety\n    ///\n    /// That of the CUDA function.\n    #[inline]\n    \
+             pub unsafe fn {symbol}(&self, {list}) -> CUresult {{\n        \
+             match self.entries.{symbol} {{\n            \
+             // SAFETY: passed on.\n            \
+             Some(entry) => unsafe {{ entry({}) }},\n            \
+             None => absent(\"{symbol}\"),\n        }}\n    }}",
+            names.join(", ")
+        );
+    }
+    add!(text, "}}");
+    text
+}
+
+fn dispatch(functions: &[Function]) -> String {
+    let mut text = String::new();
+    add!(
+        text,
+        "/// Executes the regular message `opcode`; all others are not supported.\n\
+         pub(super) fn dispatch(opcode: u16, driver: &Driver, handles: &mut Handles, input: &[Word], output: &mut Outputs)\n    \
+         -> Result<(), CUresult> {{\n    match opcode {{"
+    );
+    for function in functions {
+        let (Travel::Posted(opcode) | Travel::Sync(opcode)) = function.travel else {
+            continue;
+        };
+        arm(&mut text, function, opcode);
+    }
+    add!(
+        text,
+        "        _ => Err(CUresult::CUDA_ERROR_NOT_SUPPORTED),\n    }}\n}}"
+    );
+    text
+}
+
+fn arm(text: &mut String, function: &Function, opcode: u16) {
+    add!(text, "        {opcode:#06x} => {{");
+    let implicit = function
+        .per_thread
+        .as_ref()
+        .is_some_and(|v| v.suffix == IMPLICIT_STREAM_SUFFIX);
+    if implicit {
+        add!(text, "            handles.stream(driver, 0)?;");
+    }
+    let (mut word, mut call, mut results) = (0, Vec::new(), Vec::new());
+    for (index, argument) in function.arguments.iter().enumerate() {
+        if let Some(ty) = argument.output() {
+            add!(text, "            let mut a{index} = {ty}::default();");
+            call.push(format!("&raw mut a{index}"));
+            results.push(index);
+        } else {
+            add!(
+                text,
+                "            let a{index} = {};",
+                input(argument, word)
+            );
+            call.push(format!("a{index}"));
+            word += 1;
+        }
+    }
+    add!(
+        text,
+        "            // SAFETY: handles are the session's own, outputs are locals, all else is a plain value.\n            \
+         check(unsafe {{ driver.{}({}) }})?;",
+        function.symbol,
+        call.join(", ")
+    );
+    for index in results {
+        add!(text, "            output.push(Scalar::to_word(a{index}));");
+    }
+    add!(text, "            Ok(())\n        }}");
+}
+
+fn input(argument: &Argument, word: usize) -> String {
+    match argument.ty.as_str() {
+        "CUcontext" => format!("handles.context(word(input, {word}))?"),
+        "CUevent" => format!("handles.event(word(input, {word}))?"),
+        "CUfunction" => format!("handles.function(driver, word(input, {word}))?"),
+        "CUkernel" => format!("handles.kernel(word(input, {word}))?"),
+        "CUmodule" => format!("handles.module(word(input, {word}))?"),
+        "CUstream" => format!("handles.stream(driver, word(input, {word}))?"),
+        ty => format!("scalar::<{ty}>(input, {word})?"),
+    }
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Every limit of the backend, with its unit. Those of messages are the protocol's.
+
+use std::time::Duration;
+
+/// Bytes that the worker reads at once. A launch takes about 150: a busy client fills it, and what
+/// it takes in of a large payload has to be copied once more.
+pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
+
+/// A payload's remainder below this comes through the receive buffer, with what follows it.
+pub const DIRECT_READ_BYTES_MIN: usize = 16 << 10;
+
+/// Bytes of one pinned staging chunk. It should stay in a core's second-level cache between the
+/// socket and the copy.
+pub const STAGING_CHUNK_BYTES: usize = 256 << 10;
+
+/// Alignment of a payload in a staging chunk, in bytes.
+pub const STAGING_ALIGNMENT_BYTES: usize = 256;
+
+/// The rest of a chunk is not used for less than this many bytes of a larger payload.
+pub const STAGING_PIECE_BYTES_MIN: usize = 64 << 10;
+
+/// Chunks of a context that are allocated without waiting for older ones first.
+pub const STAGING_CHUNKS_FEW: usize = 4;
+
+/// Most chunks of a context: 64 MiB.
+pub const STAGING_CHUNKS_MAX: usize = (64 << 20) / STAGING_CHUNK_BYTES;
+
+/// Chunks of one copy to the host that are under way at the same time.
+pub const DOWNLOAD_CHUNKS: usize = 3;
+
+/// Longest copy to the host that the executor sends itself once the device has begun with it.
+pub const INLINE_DOWNLOAD_BYTES_MAX: u64 = 8 << 20;
+
+/// How long an upload waits for a used chunk before it takes another one.
+pub const STAGING_PATIENCE: Duration = Duration::from_micros(200);
+
+/// How long the executor waits for the device by itself before it leaves that to another thread.
+pub const SPIN: Duration = Duration::from_micros(50);
+
+/// Streams of a context that are asked one by one whether they are idle.
+pub const QUERIED_STREAMS_MAX: usize = 32;
+
+/// Most threads of a session that wait for the device; further waits wait for one of them.
+pub const WAITER_THREADS_MAX: usize = 256;
+
+/// Bytes of the just-in-time compiler's error log that are returned.
+pub const ERROR_LOG_BYTES: usize = 16 << 10;
+
+/// Longest name of a variable or kernel, in bytes.
+pub const NAME_BYTES_MAX: usize = 16 << 10;
+
+/// Most kernels of one image.
+pub const KERNELS_MAX: u32 = 1 << 16;
+
+/// Most parameters of one kernel: each takes at least a byte.
+pub const PARAMETERS_MAX: usize = gvirtus_protocol::limits::PARAMETER_BYTES_MAX;
+
+/// Console output that is read at once, in bytes.
+pub const CONSOLE_READ_BYTES: usize = 64 << 10;
+
+/// Within this time a client must have said who it is.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections at the same time that have not said who they are.
+pub const HANDSHAKES_MAX: usize = 1024;
+
+/// Sessions at the same time, unless the operator says otherwise.
+pub const SESSIONS_DEFAULT: usize = 256;
+
+/// Within this time a worker must have started its driver; the first start after boot may have to
+/// load kernel modules.
+pub const WORKER_START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a backend that ends waits for its sessions, unless the operator says otherwise.
+pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// How long a refused client gets to read why.
+pub const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Pause after a failed accept, for example when there are too many open files.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Longest sentence of a worker that cannot start, in bytes.
+pub const REASON_BYTES_MAX: usize = 4 << 10;

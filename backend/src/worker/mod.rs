@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One session: a process that executes one client's commands on a driver.
+//!
+//! One thread, the executor, reads and executes commands in their order; it waits for nothing but
+//! the client. [`wait`] and [`copies`] tell how waiting is left to others, [`staging`] and [`uploads`]
+//! where payloads go, [`handles`] what the client's numbers mean. A client's mistake that CUDA has a
+//! code for is answered with it; any other ends the session, and the process with it.
+
+mod console;
+mod copies;
+mod error;
+mod handles;
+mod images;
+mod launch;
+mod link;
+mod named;
+mod numbers;
+mod process;
+mod regular;
+mod rows;
+mod session;
+mod snapshot;
+mod staging;
+mod uploads;
+mod wait;
+mod waiters;
+
+pub use error::SessionError;
+pub use process::{Prepared, WorkerOptions, prepare, run};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The worker as a process: from its start to its end, which may come at any time.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use gvirtus_protocol::handshake::{Answer, Welcome};
+use gvirtus_protocol::snapshot::Snapshot;
+use gvirtus_transport::{Stream, from_descriptor, write_all_vectored};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+
+use super::console::Console;
+use super::error::SessionError;
+use super::{session, snapshot};
+use crate::control::WorkerControl;
+use crate::driver::{Candidate, Driver};
+
+/// What a worker is told on its command line.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// What to execute commands on.
+    pub driver: Candidate,
+    /// The daemon's process id.
+    pub parent: u32,
+}
+
+/// A worker before it can log: standard output and error belong to kernels from now on.
+#[derive(Debug)]
+pub struct Prepared {
+    control: WorkerControl,
+    console: Console,
+    options: WorkerOptions,
+}
+
+/// Makes this process a worker; also returns where its log goes.
+///
+/// # Errors
+///
+/// The operating system's, and that the daemon is gone.
+pub fn prepare(options: WorkerOptions) -> io::Result<(Prepared, File)> {
+    let no_core = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    rustix::process::setrlimit(Resource::Core, no_core)?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // A daemon that died before that is not noticed by it.
+    let parent = rustix::process::getppid().map(Pid::as_raw_pid);
+    if parent.map(i32::cast_unsigned) != Some(options.parent) {
+        return Err(io::Error::other("the daemon is gone"));
+    }
+    rustix::thread::set_name(c"gvirtus-worker")?;
+    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    let (console, log) = Console::capture()?;
+    let prepared = Prepared {
+        control: WorkerControl::new(UnixStream::from(control)),
+        console,
+        options,
+    };
+    Ok((prepared, File::from(log)))
+}
+
+/// Starts the driver, waits for a client, serves it, and ends the process.
+pub fn run(prepared: Prepared) -> ! {
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(%panic, "the worker fails");
+        exit(101);
+    }));
+    match session(prepared) {
+        Ok(()) => exit(0),
+        Err(error) => {
+            tracing::warn!(%error, "the session ends");
+            exit(1);
+        }
+    }
+}
+
+/// Ends the process at once, whatever its other threads and the device are doing. Destructors of a
+/// driver may wait for the device; the kernel frees all that is the process's anyway.
+fn exit(code: i32) -> ! {
+    // SAFETY: nothing is promised to anybody who could still want to run.
+    unsafe { libc::_exit(code) }
+}
+
+fn session(prepared: Prepared) -> Result<(), SessionError> {
+    let (driver, snapshot) = match start(&prepared.options.driver) {
+        Ok(started) => started,
+        Err(reason) => {
+            prepared.control.report(Err(&reason))?;
+            return Ok(());
+        }
+    };
+    prepared.control.report(Ok(&description(&snapshot)))?;
+    let Some((session_id, descriptor)) = prepared.control.receive()? else {
+        return Ok(());
+    };
+    drop(prepared.control);
+    let _span = tracing::info_span!("session", id = session_id).entered();
+    let watched = descriptor.try_clone()?;
+    std::thread::Builder::new()
+        .name("gvirtus-monitor".into())
+        .spawn(move || watch(watched.as_fd()))?;
+    let stream = from_descriptor(descriptor)?;
+    welcome(&*stream, session_id, snapshot)?;
+    session::serve(driver, stream, Some(prepared.console))
+}
+
+fn start(candidate: &Candidate) -> Result<(&'static Driver, Snapshot), String> {
+    let driver = candidate.load().map_err(|error| error.to_string())?;
+    // The process ends with the session.
+    let driver: &'static Driver = Box::leak(Box::new(driver));
+    driver
+        .initialize()
+        .and_then(|()| snapshot::take(driver))
+        .map(|snapshot| (driver, snapshot))
+        .map_err(|error| error.to_string())
+}
+
+fn description(snapshot: &Snapshot) -> String {
+    let names: Vec<&str> = snapshot.devices.iter().map(|d| d.name.as_str()).collect();
+    let version = snapshot.driver_version;
+    let (major, minor) = (version / 1000, version % 1000 / 10);
+    format!("{} (CUDA {major}.{minor})", names.join(", "))
+}
+
+fn welcome(stream: &dyn Stream, session_id: u64, snapshot: Snapshot) -> io::Result<()> {
+    let welcome = Welcome {
+        session_id,
+        snapshot,
+    };
+    let message = Answer::Welcome(welcome).encode();
+    write_all_vectored(stream, &mut [io::IoSlice::new(&message)])
+}
+
+/// Ends the process when its client is gone. The executor may be busy for long, and the device's
+/// memory is wanted back.
+fn watch(client: BorrowedFd<'_>) {
+    loop {
+        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        let mut descriptors = [PollFd::from_borrowed_fd(client, PollFlags::RDHUP)];
+        match poll(&mut descriptors, None) {
+            Ok(_) if descriptors[0].revents().intersects(gone) => exit(0),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot watch the connection");
+                exit(1);
+            }
+        }
+    }
+}
