@@ -61,3 +61,6 @@ pub(crate) use module::*;
 pub(crate) use occupancy::*;
 pub(crate) use pointer::*;
 pub(crate) use stream::*;
+
+#[cfg(test)]
+mod tests;

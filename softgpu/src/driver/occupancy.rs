@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn the_best_block_has_most_resident_threads() {
         assert_eq!(demand(32, 0).best(u32::MAX, |_| 0), (1024, 2));
-        assert_eq!(demand(32, 0).best(100, |_| 0), (96, 21));
+        assert_eq!(demand(32, 0).best(100, |_| 0), (64, 32));
         assert_eq!(
             demand(16, 0).best(u32::MAX, |threads| threads as usize * 32),
             (1024, 2)
