@@ -7,6 +7,7 @@ pub mod ir;
 pub mod limits;
 pub mod lower;
 pub mod memory;
+pub mod printf;
 pub mod ptx;
 
 /// The exported C functions, made from the call table.

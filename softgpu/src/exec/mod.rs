@@ -1,6 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The executor: runs lowered kernels on the CPU.
+//!
+//! A [`LoadedModule`] is a module whose variables have addresses in a device's [`Memory`]; [`launch`] runs one
+//! of its kernels. Below that, from the outside in: `launch` hands blocks to threads, `block` interprets one
+//! block, `lanes` applies one decoded instruction to all lanes, `decode` makes decoded instructions.
+//!
+//! [`Memory`]: crate::memory::Memory
 
+mod access;
+mod atomic;
+mod barrier;
+mod block;
+mod buffer;
+mod builtin;
+mod code;
+mod compare;
+mod convert;
+mod copy;
+mod decode;
 mod fault;
+mod float;
+mod group;
+mod half;
+mod integer;
+mod lanes;
+mod launch;
+mod level;
+mod mbarrier;
+mod module;
+mod pool;
+mod scalar;
+mod softfloat;
+mod special;
+mod state;
+mod warp;
+mod window;
 
 pub use fault::{Access, Fault, Location};
+pub use launch::{LaunchConfig, LaunchOptions, LaunchStatistics, launch};
+pub use module::{KernelId, LoadError, LoadedModule, Requirements};

@@ -1,0 +1,1034 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One block of threads and the interpreter that runs it.
+//!
+//! The lanes of a block are kept in groups with a common program counter and call stack. The group in the
+//! deepest call, and among those the one at the lowest program counter, runs until it reaches another
+//! group's program counter; there they merge. So lanes that took different branches come together again by
+//! themselves. A group that goes round in a loop without getting anything done gives way to the others,
+//! and a block of nothing but such groups to other blocks.
+
+use std::sync::atomic::Ordering;
+
+use super::barrier::{Barrier, BarrierCodeKind};
+use super::buffer::Buffer;
+use super::code::{Code, Flow, More};
+use super::fault::{Fault, Location};
+use super::group::{Frame, Frames, Group, Mask, State};
+use super::lanes::{Lanes, Step, WARP};
+use super::launch::Launch;
+use super::state::{BlockState, Progress, RawFaultKind};
+use super::warp::{self, WarpCode};
+use crate::ir::Space;
+use crate::limits::{
+    BARRIERS_PER_BLOCK, MAX_BLOCK_STATE_BYTES, MAX_CALL_DEPTH, MAX_LOCAL_BYTES_PER_THREAD,
+};
+
+/// Spin weight at which a group gives way.
+const SPIN_LIMIT: u32 = 1 << 16;
+/// Weight of an iteration that only polled memory.
+const POLL_WEIGHT: u32 = 1 << 12;
+/// Backward branches between two looks at the launch's stop flag.
+const STOP_CHECK_INTERVAL: u32 = 1 << 14;
+
+/// How far a block got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All threads have exited.
+    Done,
+    /// Everybody waits for another block, or may be.
+    Yielded,
+    /// The launch is being stopped.
+    Stopped,
+}
+
+/// What a group does after it has run.
+enum Next {
+    /// Pick again; the group has been put back or is gone.
+    Reschedule,
+    Stopped,
+}
+
+/// Memory of a block that the next one on the same thread can use again.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    registers: Buffer,
+    predicates: Buffer,
+    shared: Buffer,
+    local: Buffer,
+    frames: Frames,
+    groups: Vec<Group>,
+}
+
+impl Buffers {
+    /// Their length together.
+    pub(crate) fn bytes(&self) -> usize {
+        let Self {
+            registers,
+            predicates,
+            shared,
+            local,
+            ..
+        } = self;
+        registers.bytes() + predicates.bytes() + shared.bytes() + local.bytes()
+    }
+}
+
+/// A block.
+pub(crate) struct Block<'a> {
+    launch: &'a Launch<'a>,
+    state: BlockState,
+    buffers: Buffers,
+    /// The running group.
+    current: Group,
+    /// Lanes that have exited or never existed.
+    dead: Mask,
+    /// Lanes that instructions may write: the current group's and dead ones.
+    writable: Mask,
+    barriers: Vec<Barrier>,
+    warps: usize,
+    branches: u32,
+    /// Lanes of the current group.
+    active_lanes: u64,
+    /// Executed instructions, and the same times the lanes that executed them.
+    pub(crate) instructions: u64,
+    pub(crate) lane_instructions: u64,
+}
+
+impl<'a> Block<'a> {
+    /// A block ready to run.
+    pub(crate) fn new(
+        launch: &'a Launch<'a>,
+        index: [u32; 3],
+        multiprocessor: u32,
+        mut buffers: Buffers,
+    ) -> Result<Self, Fault> {
+        let warps = launch.warps;
+        let function = &launch.program.functions[0];
+        buffers.groups.clear();
+        buffers.frames.reset();
+        let bytes = launch.shared_bytes as usize;
+        let out_of_memory = |_| Fault::OutOfMemory {
+            what: "the state of a block".into(),
+        };
+        let local = function.local_bytes + function.outgoing_bytes;
+        buffers
+            .registers
+            .grow(function.units as usize * warps * WARP * 4)
+            .map_err(out_of_memory)?;
+        buffers
+            .predicates
+            .grow(function.predicates as usize * warps * 4)
+            .map_err(out_of_memory)?;
+        buffers.shared.grow(bytes).map_err(out_of_memory)?;
+        buffers
+            .local
+            .grow(local as usize * warps * WARP)
+            .map_err(out_of_memory)?;
+        let state = BlockState {
+            memory: std::ptr::from_ref(launch.memory),
+            shared: buffers.shared.pointer(),
+            shared_bytes: launch.shared_bytes,
+            local: buffers.local.pointer(),
+            local_bytes: local,
+            parameters: launch.parameters.as_ptr(),
+            parameter_bytes: launch.parameters.len() as u32,
+            fault: None,
+            progress: Progress::default(),
+            special: launch.special_values(index, multiprocessor),
+        };
+        let mask = Mask::first(launch.threads);
+        let mut dead = Mask([!0; super::group::WARPS_MAX]);
+        dead.remove(&mask, warps);
+        let group = Group {
+            pc: function.entry,
+            frame: 0,
+            state: State::Runnable,
+            spin: 0,
+            has_spun: false,
+            mask,
+        };
+        buffers.groups.push(group.clone());
+        Ok(Self {
+            launch,
+            state,
+            buffers,
+            current: group,
+            dead,
+            writable: Mask::default(),
+            barriers: vec![Barrier::default(); BARRIERS_PER_BLOCK as usize],
+            warps,
+            branches: 0,
+            active_lanes: 0,
+            instructions: 0,
+            lane_instructions: 0,
+        })
+    }
+
+    /// Gives the memory back.
+    pub(crate) fn into_buffers(self) -> Buffers {
+        self.buffers
+    }
+
+    /// Runs until the block is done or waits for another block.
+    pub(crate) fn run(&mut self) -> Result<Outcome, Fault> {
+        loop {
+            let Some(index) = self.pick() else {
+                if self.buffers.groups.is_empty() {
+                    return Ok(Outcome::Done);
+                }
+                let mut has_spun = false;
+                for group in &mut self.buffers.groups {
+                    has_spun |= group.has_spun;
+                    group.has_spun = false;
+                }
+                return if has_spun {
+                    Ok(Outcome::Yielded)
+                } else {
+                    Err(self.deadlock())
+                };
+            };
+            self.current = self.buffers.groups.swap_remove(index);
+            self.merge_into_current();
+            match self.run_current()? {
+                Next::Reschedule => {}
+                Next::Stopped => return Ok(Outcome::Stopped),
+            }
+        }
+    }
+
+    /// The runnable group in the deepest call at the lowest program counter.
+    fn pick(&self) -> Option<usize> {
+        let groups = self.buffers.groups.iter().enumerate();
+        groups
+            .filter(|(_, group)| group.state == State::Runnable && !group.has_spun)
+            .min_by_key(|(_, group)| {
+                (
+                    std::cmp::Reverse(self.buffers.frames.get(group.frame).depth),
+                    group.pc,
+                )
+            })
+            .map(|(index, _)| index)
+    }
+
+    /// Takes in all groups that are where the current one is.
+    fn merge_into_current(&mut self) {
+        let mut index = 0;
+        while index < self.buffers.groups.len() {
+            let group = &self.buffers.groups[index];
+            if group.state == State::Runnable
+                && group.pc == self.current.pc
+                && group.frame == self.current.frame
+            {
+                let group = self.buffers.groups.swap_remove(index);
+                self.current.mask.add(&group.mask, self.warps);
+                self.buffers.frames.release(group.frame);
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// Where the current group meets another one.
+    fn meeting_point(&self) -> u32 {
+        let groups = self.buffers.groups.iter();
+        groups
+            .filter(|group| {
+                group.state == State::Runnable
+                    && !group.has_spun
+                    && group.frame == self.current.frame
+            })
+            .map(|group| group.pc)
+            .min()
+            .unwrap_or(u32::MAX)
+    }
+
+    /// The lane loops' view of the current group.
+    fn lanes(&mut self) -> Lanes {
+        self.active_lanes = self.current.mask.count(self.warps).into();
+        for warp in 0..self.warps {
+            self.writable.0[warp] = self.current.mask.0[warp] | self.dead.0[warp];
+        }
+        let mut lanes = self.frame_lanes(self.current.frame);
+        lanes.masks = self.writable.0.as_ptr();
+        lanes.active = self.current.mask.0.as_ptr();
+        lanes
+    }
+
+    /// A view of a frame, without masks.
+    fn frame_lanes(&mut self, frame: u32) -> Lanes {
+        let frame = *self.buffers.frames.get(frame);
+        let function = &self.launch.program.functions[frame.function as usize];
+        let unit_bytes = self.warps * WARP * 4;
+        // SAFETY: `new` and `call` made the buffers long enough for the frame.
+        let (registers, predicates) = unsafe {
+            let registers = self.buffers.registers.pointer();
+            let predicates = self.buffers.predicates.pointer().cast::<u32>();
+            (
+                registers.add(frame.register_base as usize * unit_bytes),
+                predicates.add(frame.predicate_base as usize * self.warps),
+            )
+        };
+        Lanes {
+            registers,
+            constants: self.launch.program.constants.units().as_ptr().cast(),
+            predicates,
+            masks: std::ptr::null(),
+            active: std::ptr::null(),
+            warps: self.warps,
+            unit_bytes,
+            local_base: frame.local_base,
+            local_end: frame.local_base + function.local_bytes,
+            block: &raw mut self.state,
+        }
+    }
+
+    /// Runs the current group until it must stop for another one.
+    fn run_current(&mut self) -> Result<Next, Fault> {
+        let launch = self.launch;
+        let codes = launch.program.codes.as_slice();
+        let mut lanes = self.lanes();
+        let mut stop = self.meeting_point();
+        let mut pc = self.current.pc;
+        loop {
+            let code = &codes[pc as usize];
+            self.instructions += 1;
+            self.lane_instructions += self.active_lanes;
+            match code.flow {
+                Flow::Lanes => {
+                    let step = match code.guard {
+                        // SAFETY: the code was decoded for the function of this frame, and for a
+                        // level that the CPU has.
+                        None => unsafe { (code.execute)(&mut lanes, code) },
+                        Some(_) => self.guarded(&mut lanes, code),
+                    };
+                    if step == Step::Fault {
+                        self.current.pc = pc;
+                        return Err(self.fault(pc));
+                    }
+                    pc += 1;
+                }
+                Flow::Branch(target) => {
+                    if target <= pc && self.is_out_of_turns() {
+                        self.current.pc = pc;
+                        if self.is_stopped() {
+                            self.put_back();
+                            return Ok(Next::Stopped);
+                        }
+                        // Branch first, so that the group is past the branch when it comes back.
+                        self.branch(&lanes, code, pc, target);
+                        self.current.spin = 0;
+                        self.current.has_spun = true;
+                        self.put_back();
+                        return Ok(Next::Reschedule);
+                    }
+                    let before = self.buffers.groups.len();
+                    pc = self.branch(&lanes, code, pc, target);
+                    if self.buffers.groups.len() != before {
+                        lanes = self.lanes();
+                        stop = self.meeting_point();
+                    }
+                }
+                _ => {
+                    self.current.pc = pc;
+                    if !self.split_guarded(&lanes, code) {
+                        self.put_back();
+                        return Ok(Next::Reschedule);
+                    }
+                    lanes = self.lanes();
+                    if !self.control(&lanes, code)? {
+                        return Ok(Next::Reschedule);
+                    }
+                    lanes = self.lanes();
+                    stop = self.meeting_point();
+                    pc = self.current.pc;
+                }
+            }
+            if pc >= stop {
+                self.current.pc = pc;
+                self.put_back();
+                return Ok(Next::Reschedule);
+            }
+        }
+    }
+
+    fn put_back(&mut self) {
+        let group = self.current.clone();
+        self.buffers.groups.push(group);
+    }
+
+    /// Counts a backward branch; true when the group has gone round long enough.
+    fn is_out_of_turns(&mut self) -> bool {
+        self.branches = self.branches.wrapping_add(1);
+        let progress = std::mem::take(&mut self.state.progress);
+        self.current.spin += match progress {
+            Progress {
+                polled: true,
+                stored: false,
+                ..
+            } => POLL_WEIGHT,
+            Progress {
+                loaded: false,
+                stored: false,
+                ..
+            } => 0,
+            _ => 1,
+        };
+        self.current.spin >= SPIN_LIMIT
+            || (self.branches.is_multiple_of(STOP_CHECK_INTERVAL) && self.is_stopped())
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.launch.is_stopping.load(Ordering::Relaxed) || self.launch.is_cancelled()
+    }
+
+    /// Executes a guarded lane instruction on the lanes whose guard is true.
+    fn guarded(&mut self, lanes: &mut Lanes, code: &Code) -> Step {
+        let Some(guard) = code.guard else {
+            return Step::Next;
+        };
+        let mut mask = Mask::default();
+        let mut any = 0;
+        for warp in 0..self.warps {
+            // SAFETY: a predicate of the running function.
+            mask.0[warp] = self.current.mask.0[warp] & unsafe { guard.word(lanes, warp) };
+            any |= mask.0[warp];
+        }
+        if any == 0 {
+            return Step::Next;
+        }
+        let (masks, active) = (lanes.masks, lanes.active);
+        (lanes.masks, lanes.active) = (mask.0.as_ptr(), mask.0.as_ptr());
+        // SAFETY: as for unguarded instructions.
+        let step = unsafe { (code.execute)(lanes, code) };
+        (lanes.masks, lanes.active) = (masks, active);
+        step
+    }
+
+    /// Takes a branch; answers where the current group goes on. Lanes that go elsewhere become a new
+    /// group.
+    fn branch(&mut self, lanes: &Lanes, code: &Code, pc: u32, target: u32) -> u32 {
+        let Some(guard) = code.guard else {
+            self.current.pc = target;
+            return target;
+        };
+        let (mut any, mut all) = (0, 0);
+        let mut taken = Mask::default();
+        for warp in 0..self.warps {
+            let mask = self.current.mask.0[warp];
+            // SAFETY: a predicate of the running function.
+            taken.0[warp] = mask & unsafe { guard.word(lanes, warp) };
+            any |= taken.0[warp];
+            all |= mask & !taken.0[warp];
+        }
+        let (low, high) = (target.min(pc + 1), target.max(pc + 1));
+        if any == 0 || all == 0 || low == high {
+            self.current.pc = if any == 0 { pc + 1 } else { target };
+            return self.current.pc;
+        }
+        let mut rest = self.current.mask.clone();
+        rest.remove(&taken, self.warps);
+        let (now, later) = if target == low {
+            (taken, rest)
+        } else {
+            (rest, taken)
+        };
+        self.split_off(later, high);
+        self.current.mask = now;
+        self.current.pc = low;
+        low
+    }
+
+    /// Puts lanes (not yet taken from the current group's mask) into a new group.
+    fn split_off(&mut self, mask: Mask, pc: u32) {
+        self.buffers.frames.retain(self.current.frame);
+        let frame = self.current.frame;
+        let group = Group {
+            pc,
+            frame,
+            state: State::Runnable,
+            spin: 0,
+            has_spun: false,
+            mask,
+        };
+        self.buffers.groups.push(group);
+    }
+
+    /// For control instructions: leaves only the lanes whose guard is true in the current group; the others
+    /// go on in a group of their own. False if no lane is left (the current group has moved on).
+    fn split_guarded(&mut self, lanes: &Lanes, code: &Code) -> bool {
+        let Some(guard) = code.guard else { return true };
+        let mut stay = Mask::default();
+        for warp in 0..self.warps {
+            // SAFETY: a predicate of the running function.
+            stay.0[warp] = self.current.mask.0[warp] & unsafe { guard.word(lanes, warp) };
+        }
+        if stay.is_empty(self.warps) {
+            self.current.pc += 1;
+            return false;
+        }
+        let mut rest = self.current.mask.clone();
+        rest.remove(&stay, self.warps);
+        if !rest.is_empty(self.warps) {
+            self.split_off(rest, self.current.pc + 1);
+            self.current.mask = stay;
+        }
+        true
+    }
+
+    /// Executes a control instruction of the whole current group. True: the group goes on at its program
+    /// counter; false: it is gone or parked.
+    fn control(&mut self, lanes: &Lanes, code: &Code) -> Result<bool, Fault> {
+        match code.flow {
+            Flow::Lanes | Flow::Branch(_) => Ok(true),
+            Flow::BranchIndexed => self.branch_indexed(lanes, code),
+            Flow::Call(function) => self.call(function),
+            Flow::CallIndirect => self.call_indirect(lanes, code),
+            Flow::Builtin => {
+                let pc = self.current.pc;
+                let More::Builtin(builtin) = &code.more else {
+                    return Ok(true);
+                };
+                let mask = self.current.mask.clone();
+                super::builtin::run(self.launch, lanes, &mut self.state, &mask, *builtin)
+                    .map_err(|error| self.builtin_fault(pc, error))?;
+                self.current.pc = pc + 1;
+                Ok(true)
+            }
+            Flow::Return => Ok(self.return_or_exit()),
+            Flow::Exit => {
+                self.exit();
+                Ok(false)
+            }
+            Flow::Trap => {
+                let lane = self.current.mask.lowest().unwrap_or(0);
+                Err(Fault::Trap {
+                    location: self.location(self.current.pc, lane),
+                })
+            }
+            Flow::Unsupported => {
+                let lane = self.current.mask.lowest().unwrap_or(0);
+                let text = match &code.more {
+                    More::Text(text) => text.to_string(),
+                    _ => String::new(),
+                };
+                let location = self.location(self.current.pc, lane);
+                Err(Fault::IllegalInstruction { text, location })
+            }
+            Flow::Barrier => self.barrier(lanes, code),
+            Flow::Warp => {
+                let More::Warp(warp) = &code.more else {
+                    return Ok(true);
+                };
+                Ok(self.warp_operation(lanes, warp))
+            }
+        }
+    }
+
+    // === Calls ===
+
+    fn call(&mut self, function: u32) -> Result<bool, Fault> {
+        let caller = *self.buffers.frames.get(self.current.frame);
+        let functions = &self.launch.program.functions;
+        let from = &functions[caller.function as usize];
+        let to = &functions[function as usize];
+        let bases = [
+            caller.register_base + from.units,
+            caller.predicate_base + from.predicates,
+            caller.local_base + from.local_bytes,
+        ];
+        let local = bases[2] + to.local_bytes + to.outgoing_bytes;
+        let lanes = self.warps * WARP;
+        let register_bytes = (bases[0] + to.units) as usize * lanes * 4;
+        let predicate_bytes = (bases[1] + to.predicates) as usize * self.warps * 4;
+        let depth = caller.depth + 1;
+        let local_bytes = local as usize * lanes;
+        if depth > MAX_CALL_DEPTH
+            || local > MAX_LOCAL_BYTES_PER_THREAD + to.outgoing_bytes
+            || register_bytes + local_bytes > MAX_BLOCK_STATE_BYTES
+        {
+            let lane = self.current.mask.lowest().unwrap_or(0);
+            return Err(Fault::StackOverflow {
+                location: self.location(self.current.pc, lane),
+            });
+        }
+        let buffers = &mut self.buffers;
+        let grown = buffers
+            .registers
+            .grow(register_bytes)
+            .and_then(|()| buffers.predicates.grow(predicate_bytes))
+            .and_then(|()| buffers.local.grow(local_bytes));
+        if grown.is_err() {
+            return Err(Fault::OutOfMemory {
+                what: "the call stack of a block".into(),
+            });
+        }
+        self.state.local = buffers.local.pointer();
+        self.state.local_bytes = self.state.local_bytes.max(local);
+        let parent = self.current.frame;
+        let frame = Frame::new(parent, self.current.pc + 1, function, bases, depth);
+        self.current.frame = buffers.frames.call(frame);
+        buffers.frames.release(parent);
+        self.current.pc = to.entry;
+        // A deeper call comes first; others of this function may be waiting for us.
+        Ok(true)
+    }
+
+    /// Lanes with the lowest active lane's value go on; the others try again in a group of their own.
+    fn uniform_value(&mut self, lanes: &Lanes, operand: super::access::Element) -> u64 {
+        let first = self.current.mask.lowest().unwrap_or(0) as usize;
+        let mut same = Mask::default();
+        let mut value = 0;
+        for warp in first / WARP..self.warps {
+            // SAFETY: an operand of the running function.
+            let values = unsafe { super::scalar::read(lanes, operand, warp) };
+            if warp == first / WARP {
+                value = values[first % WARP];
+            }
+            for (lane, &other) in values.iter().enumerate() {
+                same.0[warp] |= u32::from(other == value) << lane;
+            }
+            same.0[warp] &= self.current.mask.0[warp];
+        }
+        let mut rest = self.current.mask.clone();
+        rest.remove(&same, self.warps);
+        if !rest.is_empty(self.warps) {
+            self.split_off(rest, self.current.pc);
+            self.current.mask = same;
+        }
+        value
+    }
+
+    fn call_indirect(&mut self, lanes: &Lanes, code: &Code) -> Result<bool, Fault> {
+        let operand = super::access::Element {
+            operand: code.a,
+            wide: true,
+        };
+        let target = self.uniform_value(lanes, operand);
+        match self.launch.function_of(target) {
+            Some(function) => self.call(function),
+            None => {
+                let lane = self.current.mask.lowest().unwrap_or(0);
+                let location = self.location(self.current.pc, lane);
+                Err(Fault::InvalidTarget { target, location })
+            }
+        }
+    }
+
+    fn branch_indexed(&mut self, lanes: &Lanes, code: &Code) -> Result<bool, Fault> {
+        let operand = super::access::Element {
+            operand: code.a,
+            wide: false,
+        };
+        let index = self.uniform_value(lanes, operand);
+        let More::Targets(targets) = &code.more else {
+            return Ok(true);
+        };
+        let target = usize::try_from(index)
+            .ok()
+            .and_then(|index| targets.get(index));
+        match target {
+            Some(&target) => {
+                self.current.pc = target;
+                self.put_back();
+                Ok(false)
+            }
+            None => {
+                let lane = self.current.mask.lowest().unwrap_or(0);
+                let location = self.location(self.current.pc, lane);
+                Err(Fault::InvalidTarget {
+                    target: index,
+                    location,
+                })
+            }
+        }
+    }
+
+    /// Returns to the caller; from the kernel, exits.
+    fn return_or_exit(&mut self) -> bool {
+        let frame = *self.buffers.frames.get(self.current.frame);
+        if frame.parent == u32::MAX {
+            self.exit();
+            return false;
+        }
+        self.buffers.frames.retain(frame.parent);
+        self.buffers.frames.release(self.current.frame);
+        self.current.frame = frame.parent;
+        self.current.pc = frame.return_pc;
+        // Others may still be in the call, or wait for us here.
+        if self.buffers.groups.is_empty() {
+            return true;
+        }
+        self.put_back();
+        false
+    }
+
+    /// Ends the lanes of the current group.
+    fn exit(&mut self) {
+        self.dead.add(&self.current.mask, self.warps);
+        self.buffers.frames.release(self.current.frame);
+        if !self.buffers.groups.is_empty() {
+            self.release_barriers();
+            self.release_warp_waits();
+        }
+    }
+
+    // === Barriers ===
+
+    fn barrier(&mut self, lanes: &Lanes, code: &Code) -> Result<bool, Fault> {
+        let More::Barrier(barrier) = &code.more else {
+            return Ok(true);
+        };
+        let id = self.uniform_value(lanes, barrier.id) as u32;
+        let pc = self.current.pc;
+        if id >= BARRIERS_PER_BLOCK {
+            let lane = self.current.mask.lowest().unwrap_or(0);
+            let text = format!("barrier {id}");
+            return Err(Fault::IllegalInstruction {
+                text,
+                location: self.location(pc, lane),
+            });
+        }
+        let expected = barrier
+            .count
+            .map(|count| self.uniform_value(lanes, count) as u32);
+        let slot = &mut self.barriers[id as usize];
+        slot.is_open = true;
+        slot.expected = expected;
+        slot.arrived.add(&self.current.mask, self.warps);
+        if let Some(source) = barrier.kind.source() {
+            for warp in 0..self.warps {
+                // SAFETY: a predicate of the running function.
+                let word = unsafe { source.word(lanes, warp) };
+                slot.truths.0[warp] |= word & self.current.mask.0[warp];
+            }
+        }
+        self.current.pc = pc + 1;
+        if matches!(barrier.kind, BarrierCodeKind::Arrive) {
+            self.release_barriers();
+            return Ok(true);
+        }
+        // The usual case: everybody is here.
+        let is_alone = self.buffers.groups.is_empty();
+        if is_alone
+            && self.barriers[id as usize].is_complete(&self.dead, self.warps)
+            && matches!(barrier.kind, BarrierCodeKind::Sync)
+        {
+            self.barriers[id as usize] = Barrier::default();
+            return Ok(true);
+        }
+        self.current.state = State::AtBarrier {
+            id,
+            instruction: pc,
+        };
+        self.put_back();
+        self.release_barriers();
+        Ok(false)
+    }
+
+    /// Lets the groups at complete barriers go on.
+    fn release_barriers(&mut self) {
+        for id in 0..BARRIERS_PER_BLOCK {
+            if !self.barriers[id as usize].is_complete(&self.dead, self.warps) {
+                continue;
+            }
+            let barrier = std::mem::take(&mut self.barriers[id as usize]);
+            for index in 0..self.buffers.groups.len() {
+                let State::AtBarrier {
+                    id: other,
+                    instruction,
+                } = self.buffers.groups[index].state
+                else {
+                    continue;
+                };
+                if other == id {
+                    self.deliver_barrier(index, instruction, &barrier);
+                    self.buffers.groups[index].state = State::Runnable;
+                }
+            }
+        }
+    }
+
+    /// Writes the result of a barrier reduction for one group.
+    fn deliver_barrier(&mut self, index: usize, instruction: u32, barrier: &Barrier) {
+        let More::Barrier(code) = &self.launch.program.codes[instruction as usize].more else {
+            return;
+        };
+        let lanes = self.frame_lanes(self.buffers.groups[index].frame);
+        let mask = &self.buffers.groups[index].mask;
+        let truths = barrier.truths.count(self.warps);
+        let arrived = barrier.arrived.count(self.warps);
+        for warp in 0..self.warps {
+            let lanes_here = mask.0[warp];
+            let write = |dst: u32, value: bool| {
+                // SAFETY: a predicate of the group's function.
+                unsafe {
+                    let word = lanes.predicate(dst).add(warp);
+                    *word = if value {
+                        *word | lanes_here
+                    } else {
+                        *word & !lanes_here
+                    };
+                }
+            };
+            match code.kind {
+                BarrierCodeKind::Sync | BarrierCodeKind::Arrive => {}
+                BarrierCodeKind::Population { dst, .. } => {
+                    let values = [u64::from(truths); WARP];
+                    // SAFETY: a destination of the group's function.
+                    unsafe { super::atomic::put(&lanes, dst, warp, lanes_here, &values) };
+                }
+                BarrierCodeKind::And { dst, .. } => write(dst, truths == arrived),
+                BarrierCodeKind::Or { dst, .. } => write(dst, truths != 0),
+            }
+        }
+    }
+
+    // === Warp operations ===
+
+    /// Executes a warp operation for the lanes whose partners are all here. True: all were.
+    fn warp_operation(&mut self, lanes: &Lanes, code: &WarpCode) -> bool {
+        let pc = self.current.pc;
+        let mut waiting = Mask::default();
+        for warp in 0..self.warps {
+            let mask = self.current.mask.0[warp];
+            if mask == 0 {
+                continue;
+            }
+            let mut ready = mask;
+            if code.members.is_some() {
+                // SAFETY: the code belongs to the running function.
+                let members = unsafe { warp::members(lanes, code, warp, mask) };
+                for (lane, &members) in members.iter().enumerate() {
+                    let has_all = members & !self.dead.0[warp] & !mask == 0;
+                    ready &= !(u32::from(!has_all) << lane);
+                }
+            }
+            waiting.0[warp] = mask & !ready;
+            if ready != 0 {
+                let mut inputs = warp::Inputs::new();
+                // SAFETY: the code belongs to the running function.
+                unsafe {
+                    inputs.take(lanes, code, warp, ready);
+                    let outputs = warp::compute(code.op, &inputs, ready);
+                    warp::deliver(lanes, code, warp, ready, &outputs);
+                }
+            }
+        }
+        if waiting.is_empty(self.warps) {
+            self.current.pc = pc + 1;
+            return true;
+        }
+        let mut done = self.current.mask.clone();
+        done.remove(&waiting, self.warps);
+        if !done.is_empty(self.warps) {
+            self.split_off(done, pc + 1);
+        }
+        self.current.mask = waiting;
+        self.current.state = State::AtWarp;
+        self.put_back();
+        self.release_warp_waits();
+        false
+    }
+
+    /// Executes the warp operations of waiting lanes whose partners have all come, wherever they wait.
+    fn release_warp_waits(&mut self) {
+        let is_waiting = |group: &Group| group.state == State::AtWarp;
+        if !self.buffers.groups.iter().any(is_waiting) {
+            return;
+        }
+        for warp in 0..self.warps {
+            while self.release_one_set(warp) {}
+        }
+        let warps = self.warps;
+        let Buffers { groups, frames, .. } = &mut self.buffers;
+        groups.retain(|group| {
+            let is_gone = group.mask.is_empty(warps);
+            if is_gone {
+                frames.release(group.frame);
+            }
+            !is_gone
+        });
+    }
+
+    /// Releases one complete set of lanes of a warp; false if there is none.
+    fn release_one_set(&mut self, warp: usize) -> bool {
+        let program = &self.launch.program;
+        let code_of = |group: &Group| match &program.codes[group.pc as usize].more {
+            More::Warp(code) if group.state == State::AtWarp => Some(&**code),
+            _ => None,
+        };
+        // Operation and member mask of each waiting lane.
+        let mut wanted = [None; WARP];
+        for index in 0..self.buffers.groups.len() {
+            let group = &self.buffers.groups[index];
+            let (mask, frame) = (group.mask.0[warp], group.frame);
+            let Some(code) = code_of(group).filter(|_| mask != 0) else {
+                continue;
+            };
+            let lanes = self.frame_lanes(frame);
+            // SAFETY: the code belongs to the group's function.
+            let members = unsafe { warp::members(&lanes, code, warp, mask) };
+            for lane in 0..WARP {
+                if mask >> lane & 1 != 0 {
+                    wanted[lane] = Some((code.op, members[lane]));
+                }
+            }
+        }
+        let living = !self.dead.0[warp];
+        let complete = wanted.iter().flatten().find_map(|&(op, members)| {
+            let mut set = 0;
+            for (lane, want) in wanted.iter().enumerate() {
+                set |= u32::from(*want == Some((op, members))) << lane;
+            }
+            (members & living & !set == 0).then_some((op, set))
+        });
+        let Some((op, set)) = complete else {
+            return false;
+        };
+        let mut inputs = warp::Inputs::new();
+        for is_delivery in [false, true] {
+            let outputs = is_delivery.then(|| warp::compute(op, &inputs, set));
+            for index in 0..self.buffers.groups.len() {
+                let group = &self.buffers.groups[index];
+                let (mask, frame, pc) = (group.mask.0[warp] & set, group.frame, group.pc);
+                let Some(code) = code_of(group).filter(|code| code.op == op && mask != 0) else {
+                    continue;
+                };
+                let lanes = self.frame_lanes(frame);
+                // SAFETY: the code belongs to the group's function.
+                unsafe {
+                    match &outputs {
+                        None => inputs.take(&lanes, code, warp, mask),
+                        Some(outputs) => {
+                            warp::deliver(&lanes, code, warp, mask, outputs);
+                            self.buffers.groups[index].mask.0[warp] &= !mask;
+                            let mut released = Mask::default();
+                            released.0[warp] = mask;
+                            self.buffers.frames.retain(frame);
+                            self.buffers.groups.push(Group {
+                                pc: pc + 1,
+                                frame,
+                                state: State::Runnable,
+                                spin: 0,
+                                has_spun: false,
+                                mask: released,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    // === Faults ===
+
+    fn location(&self, pc: u32, lane: u32) -> Location {
+        let (function, line) = self.launch.program.place(pc);
+        let special = &self.state.special;
+        Location {
+            kernel: self.launch.kernel.name.clone(),
+            function: function.name.to_string(),
+            block: special.block_index,
+            thread: std::array::from_fn(|axis| special.tables.thread[axis][lane as usize]),
+            line,
+        }
+    }
+
+    #[cold]
+    fn fault(&mut self, pc: u32) -> Fault {
+        let Some(raw) = self.state.fault.take() else {
+            let text = "an instruction without operands".into();
+            return Fault::IllegalInstruction {
+                text,
+                location: self.location(pc, 0),
+            };
+        };
+        let location = self.location(pc, raw.lane);
+        match raw.kind {
+            RawFaultKind::Illegal {
+                address,
+                bytes,
+                access,
+                space,
+            } => {
+                let space = space_name(space);
+                Fault::IllegalAddress {
+                    address,
+                    bytes,
+                    access,
+                    space,
+                    location,
+                }
+            }
+            RawFaultKind::Misaligned {
+                address,
+                bytes,
+                access,
+            } => Fault::MisalignedAddress {
+                address,
+                bytes,
+                access,
+                location,
+            },
+            RawFaultKind::WrongSpace { address, access } => Fault::InvalidAddressSpace {
+                address,
+                access,
+                location,
+            },
+        }
+    }
+
+    #[cold]
+    fn builtin_fault(&self, pc: u32, error: super::builtin::BuiltinError) -> Fault {
+        use super::builtin::BuiltinError;
+        match error {
+            BuiltinError::Assert { lane, message } => Fault::Assert {
+                message,
+                location: self.location(pc, lane),
+            },
+            BuiltinError::BadPointer { lane, address } => Fault::IllegalAddress {
+                address,
+                bytes: 1,
+                access: super::fault::Access::Read,
+                space: "generic",
+                location: self.location(pc, lane),
+            },
+        }
+    }
+
+    #[cold]
+    fn deadlock(&self) -> Fault {
+        let Some(group) = self.buffers.groups.first() else {
+            return Fault::Deadlock {
+                reason: String::new(),
+                location: Location::default(),
+            };
+        };
+        let reason = match group.state {
+            State::AtBarrier { id, .. } => {
+                format!("threads wait at barrier {id} for others that do not come")
+            }
+            _ => "lanes wait at a warp operation for others that do not come".into(),
+        };
+        let pc = match group.state {
+            State::AtBarrier { instruction, .. } => instruction,
+            _ => group.pc,
+        };
+        let lane = group.mask.lowest().unwrap_or(0);
+        Fault::Deadlock {
+            reason,
+            location: self.location(pc, lane),
+        }
+    }
+}
+
+fn space_name(space: Space) -> &'static str {
+    match space {
+        Space::Global | Space::Const => "global",
+        Space::Shared => "shared",
+        Space::Local => "local",
+        Space::Param => "param",
+        Space::Generic => "generic",
+    }
+}

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Kernel launches.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::block::{Block, Buffers, Outcome};
+use super::decode::Program;
+use super::fault::Fault;
+use super::module::{KernelId, LoadedModule};
+use super::pool;
+use super::special::{LaneTables, SpecialValues};
+use crate::ir::{FunctionId, Kernel};
+use crate::limits::{
+    FUNCTION_WINDOW_BASE, MAX_BLOCK_DIMENSIONS, MAX_GRID_DIMENSIONS, MAX_THREADS_PER_BLOCK,
+    SHARED_BYTES_PER_BLOCK_OPTIN,
+};
+use crate::memory::Memory;
+use crate::printf::PrintfSink;
+
+/// Time a launch runs on the caller's thread alone before it asks others for help.
+const HELP_AFTER: Duration = Duration::from_micros(20);
+/// Blocks that one thread holds at a time in a launch that is not cooperative.
+const BLOCKS_PER_WORKER_MAX: usize = 64;
+/// Bytes of the grid workspace of a cooperative launch.
+const WORKSPACE_BYTES: u64 = 512;
+/// Multiprocessors that `%nsmid` reports.
+const MULTIPROCESSORS: u32 = 16;
+
+/// Shape of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaunchConfig {
+    /// Blocks in x, y, z.
+    pub grid: [u32; 3],
+    /// Threads of a block in x, y, z.
+    pub block: [u32; 3],
+    /// Dynamic shared memory in bytes.
+    pub dynamic_shared_bytes: u32,
+    /// All blocks are resident at once, so that they may wait for each other.
+    pub cooperative: bool,
+}
+
+/// How a launch is carried out.
+#[derive(Clone, Copy)]
+pub struct LaunchOptions<'a> {
+    /// Takes the output of `printf`.
+    pub printf: &'a dyn PrintfSink,
+    /// Threads that may run blocks, the caller's included; at least 1.
+    pub workers: usize,
+    /// Ends the launch with [`Fault::Cancelled`] when it becomes true.
+    pub cancel: Option<&'a AtomicBool>,
+}
+
+/// What a launch did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaunchStatistics {
+    /// Blocks run.
+    pub blocks: u64,
+    /// Instructions executed (one for all lanes that step together).
+    pub instructions: u64,
+    /// Instructions times the lanes that executed them.
+    pub lane_instructions: u64,
+}
+
+/// What all blocks of a launch share.
+pub(crate) struct Launch<'a> {
+    pub(crate) program: &'a Program,
+    pub(crate) kernel: &'a Kernel,
+    pub(crate) memory: &'a Memory,
+    pub(crate) parameters: &'a [u8],
+    pub(crate) printf: &'a dyn PrintfSink,
+    /// Threads of a block.
+    pub(crate) threads: u32,
+    /// Warps of a block.
+    pub(crate) warps: usize,
+    pub(crate) shared_bytes: u32,
+    /// Another worker has met a fault.
+    pub(crate) is_stopping: AtomicBool,
+    cancel: Option<&'a AtomicBool>,
+    config: LaunchConfig,
+    tables: Arc<LaneTables>,
+    grid_id: u64,
+    workspace: u64,
+}
+
+impl Launch<'_> {
+    pub(crate) fn special_values(&self, index: [u32; 3], multiprocessor: u32) -> SpecialValues {
+        SpecialValues {
+            tables: Arc::clone(&self.tables),
+            block_dimension: self.config.block,
+            block_index: index,
+            grid_dimension: self.config.grid,
+            multiprocessor: multiprocessor % MULTIPROCESSORS,
+            multiprocessors: MULTIPROCESSORS,
+            grid_id: self.grid_id,
+            dynamic_shared_bytes: self.config.dynamic_shared_bytes,
+            total_shared_bytes: self.shared_bytes,
+            workspace: self.workspace,
+        }
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel
+            .is_some_and(|cancel| cancel.load(Ordering::Relaxed))
+    }
+
+    /// The program function that a function pointer means.
+    pub(crate) fn function_of(&self, pointer: u64) -> Option<u32> {
+        let relative = pointer.checked_sub(FUNCTION_WINDOW_BASE)?;
+        let id = FunctionId((relative as u32) >> 4);
+        let is_ours = relative >> 32 == u64::from(self.program.module_number) && relative & 15 == 0;
+        is_ours
+            .then(|| self.program.by_id.get(&id).copied())
+            .flatten()
+    }
+}
+
+/// Runs a kernel to its end.
+///
+/// `parameters` is the parameter block, laid out as the kernel's parameter list says.
+pub fn launch(
+    module: &LoadedModule,
+    kernel: KernelId,
+    config: &LaunchConfig,
+    parameters: &[u8],
+    options: &LaunchOptions<'_>,
+) -> Result<LaunchStatistics, Fault> {
+    static GRID_ID: AtomicU64 = AtomicU64::new(1);
+    let Some((kernel, program)) = module.program(kernel) else {
+        let reason = "no such kernel".into();
+        return Err(Fault::Configuration {
+            kernel: String::new(),
+            reason,
+        });
+    };
+    let shared_bytes =
+        check(kernel, config, parameters).map_err(|reason| Fault::Configuration {
+            kernel: kernel.name.clone(),
+            reason: reason.into(),
+        })?;
+    let memory = &**module.memory();
+    let workspace = Workspace::new(memory, config.cooperative)?;
+    let threads = config.block.iter().product::<u32>();
+    let warps = threads.div_ceil(32) as usize;
+    let launch = Launch {
+        program,
+        kernel,
+        memory,
+        parameters,
+        printf: options.printf,
+        threads,
+        warps,
+        shared_bytes,
+        is_stopping: AtomicBool::new(false),
+        cancel: options.cancel,
+        config: *config,
+        tables: tables(config.block, warps as u32 * 32),
+        grid_id: GRID_ID.fetch_add(1, Ordering::Relaxed),
+        workspace: workspace.address,
+    };
+    Scheduler::new(&launch).run(options.workers.max(1))
+}
+
+/// Checks the shape; answers the bytes of shared memory of a block.
+fn check(kernel: &Kernel, config: &LaunchConfig, parameters: &[u8]) -> Result<u32, &'static str> {
+    let LaunchConfig {
+        grid,
+        block,
+        dynamic_shared_bytes,
+        ..
+    } = *config;
+    if grid.iter().chain(&block).any(|size| *size == 0) {
+        return Err("a dimension is zero");
+    }
+    if grid
+        .iter()
+        .zip(MAX_GRID_DIMENSIONS)
+        .any(|(size, limit)| *size > limit)
+    {
+        return Err("the grid is too large");
+    }
+    let threads: u64 = block.iter().map(|size| u64::from(*size)).product();
+    if block
+        .iter()
+        .zip(MAX_BLOCK_DIMENSIONS)
+        .any(|(size, limit)| *size > limit)
+        || threads > u64::from(MAX_THREADS_PER_BLOCK)
+    {
+        return Err("the block is too large");
+    }
+    if kernel
+        .required_threads
+        .is_some_and(|required| required != block)
+    {
+        return Err("the block does not have the required shape");
+    }
+    let limit = kernel
+        .max_threads
+        .map(|max| max.iter().map(|size| u64::from(*size)).product());
+    if limit.is_some_and(|limit: u64| threads > limit) {
+        return Err("the block has more threads than the kernel allows");
+    }
+    if (parameters.len() as u64) < u64::from(kernel.parameter_bytes) {
+        return Err("parameters are missing");
+    }
+    let alignment = u64::from(kernel.dynamic_shared_alignment.max(1));
+    let fixed = u64::from(kernel.static_shared_bytes);
+    let total = if dynamic_shared_bytes == 0 {
+        fixed
+    } else {
+        fixed.next_multiple_of(alignment) + u64::from(dynamic_shared_bytes)
+    };
+    if total > u64::from(SHARED_BYTES_PER_BLOCK_OPTIN) {
+        return Err("too much shared memory");
+    }
+    Ok(total as u32)
+}
+
+/// The lane tables of a block shape; the last few are kept.
+fn tables(block: [u32; 3], lanes: u32) -> Arc<LaneTables> {
+    static KNOWN: Mutex<Option<HashMap<[u32; 3], Arc<LaneTables>>>> = Mutex::new(None);
+    let mut known = KNOWN.lock();
+    let known = known.get_or_insert_default();
+    if known.len() > 64 {
+        known.clear();
+    }
+    Arc::clone(
+        known
+            .entry(block)
+            .or_insert_with(|| LaneTables::new(block, lanes)),
+    )
+}
+
+/// Device memory that the blocks of a cooperative launch synchronise through.
+struct Workspace<'a> {
+    memory: &'a Memory,
+    address: u64,
+}
+
+impl<'a> Workspace<'a> {
+    fn new(memory: &'a Memory, is_wanted: bool) -> Result<Self, Fault> {
+        let out_of_memory = |_| Fault::OutOfMemory {
+            what: "the grid workspace".into(),
+        };
+        let mut address = 0;
+        if is_wanted {
+            address = memory.alloc(WORKSPACE_BYTES).map_err(out_of_memory)?;
+            memory
+                .fill(address, &[0], WORKSPACE_BYTES)
+                .map_err(out_of_memory)?;
+        }
+        Ok(Self { memory, address })
+    }
+}
+
+impl Drop for Workspace<'_> {
+    fn drop(&mut self) {
+        if self.address != 0 {
+            // It was allocated here; nobody else frees it.
+            let _ = self.memory.free(self.address);
+        }
+    }
+}
+
+/// Hands out blocks to workers and collects their results.
+struct Scheduler<'a> {
+    launch: &'a Launch<'a>,
+    next: AtomicU64,
+    blocks: u64,
+    result: Mutex<Result<LaunchStatistics, Fault>>,
+    workers: AtomicU64,
+}
+
+impl<'a> Scheduler<'a> {
+    fn new(launch: &'a Launch<'a>) -> Self {
+        Self {
+            launch,
+            next: AtomicU64::new(0),
+            blocks: launch
+                .config
+                .grid
+                .iter()
+                .map(|size| u64::from(*size))
+                .product(),
+            result: Mutex::new(Ok(LaunchStatistics::default())),
+            workers: AtomicU64::new(0),
+        }
+    }
+
+    fn run(self, workers: usize) -> Result<LaunchStatistics, Fault> {
+        let helpers_max = (workers as u64).min(self.blocks).saturating_sub(1) as usize;
+        let help = || self.work(&mut || {});
+        let mut helpers = None;
+        let start = Instant::now();
+        self.work(&mut || {
+            if helpers_max > 0 && helpers.is_none() && start.elapsed() > HELP_AFTER {
+                helpers = Some(pool::help(helpers_max, &help));
+            }
+        });
+        drop(helpers);
+        if self.launch.is_cancelled() {
+            return Err(Fault::Cancelled {
+                kernel: self.launch.kernel.name.clone(),
+            });
+        }
+        self.result.into_inner()
+    }
+
+    /// Runs blocks until there are none left; calls `between` after each step.
+    fn work(&self, between: &mut dyn FnMut()) {
+        let worker = self.workers.fetch_add(1, Ordering::Relaxed) as u32;
+        let mut statistics = LaunchStatistics::default();
+        let mut waiting: VecDeque<Block<'a>> = VecDeque::new();
+        let outcome = self.run_blocks(worker, &mut waiting, &mut statistics, between);
+        for block in waiting {
+            give_back(block.into_buffers());
+        }
+        let mut result = self.result.lock();
+        match (outcome, &mut *result) {
+            (Ok(()), Ok(sum)) => {
+                sum.blocks += statistics.blocks;
+                sum.instructions += statistics.instructions;
+                sum.lane_instructions += statistics.lane_instructions;
+            }
+            (Err(fault), Ok(_)) => *result = Err(fault),
+            // The first fault counts.
+            (_, Err(_)) => {}
+        }
+    }
+
+    fn run_blocks(
+        &self,
+        worker: u32,
+        waiting: &mut VecDeque<Block<'a>>,
+        statistics: &mut LaunchStatistics,
+        between: &mut dyn FnMut(),
+    ) -> Result<(), Fault> {
+        // Blocks in a row that got nowhere.
+        let mut idle_turns = 0;
+        loop {
+            if self.launch.is_stopping.load(Ordering::Relaxed) || self.launch.is_cancelled() {
+                return Ok(());
+            }
+            let has_room = self.launch.config.cooperative || waiting.len() < BLOCKS_PER_WORKER_MAX;
+            let fresh = if has_room { self.take() } else { None };
+            let mut block = match fresh {
+                Some(index) => Block::new(self.launch, index, worker, take_buffers())
+                    .inspect_err(|_| self.launch.is_stopping.store(true, Ordering::Relaxed))?,
+                None => match waiting.pop_front() {
+                    Some(block) => block,
+                    None => return Ok(()),
+                },
+            };
+            let before = block.instructions;
+            let outcome = block.run();
+            match outcome {
+                Ok(Outcome::Done) => {
+                    idle_turns = 0;
+                    statistics.blocks += 1;
+                    statistics.instructions += block.instructions;
+                    statistics.lane_instructions += block.lane_instructions;
+                    give_back(block.into_buffers());
+                }
+                Ok(Outcome::Yielded) => {
+                    idle_turns += usize::from(block.instructions - before < 1 << 20);
+                    waiting.push_back(block);
+                    if idle_turns > 2 * waiting.len() {
+                        // Everybody here waits for somebody elsewhere.
+                        std::thread::yield_now();
+                        idle_turns = 0;
+                    }
+                }
+                Ok(Outcome::Stopped) => {
+                    give_back(block.into_buffers());
+                    return Ok(());
+                }
+                Err(fault) => {
+                    self.launch.is_stopping.store(true, Ordering::Relaxed);
+                    return Err(fault);
+                }
+            }
+            between();
+        }
+    }
+
+    /// The index of the next block.
+    fn take(&self) -> Option<[u32; 3]> {
+        if self.next.load(Ordering::Relaxed) >= self.blocks {
+            return None;
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        if number >= self.blocks {
+            return None;
+        }
+        let [x, y, _] = self.launch.config.grid.map(u64::from);
+        // Each is below its dimension, which has 32 bits.
+        Some([
+            (number % x) as u32,
+            (number / x % y) as u32,
+            (number / x / y) as u32,
+        ])
+    }
+}
+
+/// Bytes of block memory that a thread keeps for its next blocks.
+const KEPT_BYTES_MAX: usize = 16 << 20;
+
+thread_local! {
+    static KEPT: RefCell<Vec<Buffers>> = const { RefCell::new(Vec::new()) };
+}
+
+fn take_buffers() -> Buffers {
+    KEPT.with_borrow_mut(|kept| kept.pop()).unwrap_or_default()
+}
+
+fn give_back(buffers: Buffers) {
+    KEPT.with_borrow_mut(|kept| {
+        if kept.len() < BLOCKS_PER_WORKER_MAX
+            && buffers.bytes() * (kept.len() + 1) <= KEPT_BYTES_MAX
+        {
+            kept.push(buffers);
+        }
+    });
+}

@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the CPU can do, and the few lane operations that compilers do not vectorise by themselves.
+//!
+//! Every lane loop is compiled once per [`CpuLevel`]; the right one is picked when a module is decoded.
+//! A [`Level`] gives those loops the operations that need intrinsics: compares into bit masks, blends
+//! by bit mask, and gathers.
+
+use super::lanes::WARP;
+
+/// Instruction set levels, worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CpuLevel {
+    /// Whatever the target guarantees.
+    Portable,
+    /// AVX2, FMA, BMI, F16C.
+    #[cfg(target_arch = "x86_64")]
+    V3,
+    /// AVX-512 F, VL, BW, DQ.
+    #[cfg(target_arch = "x86_64")]
+    V4,
+}
+
+impl CpuLevel {
+    /// The best level of this machine. `GVIRTUS_SOFTGPU_CPU` = `portable` or `v3` lowers it, for tests.
+    pub(crate) fn detect() -> Self {
+        static LEVEL: std::sync::OnceLock<CpuLevel> = std::sync::OnceLock::new();
+        *LEVEL.get_or_init(|| {
+            let wanted = std::env::var("GVIRTUS_SOFTGPU_CPU").unwrap_or_default();
+            let best = Self::available();
+            match wanted.as_str() {
+                "portable" => Self::Portable,
+                #[cfg(target_arch = "x86_64")]
+                "v3" => best.min(Self::V3),
+                _ => best,
+            }
+        })
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn available() -> Self {
+        use std::arch::is_x86_feature_detected as has;
+        let v3 = has!("avx2")
+            && has!("fma")
+            && has!("bmi1")
+            && has!("bmi2")
+            && has!("lzcnt")
+            && has!("popcnt")
+            && has!("f16c");
+        let v4 = has!("avx512f") && has!("avx512vl") && has!("avx512bw") && has!("avx512dq");
+        match (v3, v4) {
+            (true, true) => Self::V4,
+            (true, false) => Self::V3,
+            _ => Self::Portable,
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn available() -> Self {
+        Self::Portable
+    }
+}
+
+/// Comparison predicates as const generic arguments.
+pub(crate) mod predicate {
+    pub(crate) const EQ: u8 = 0;
+    pub(crate) const NE: u8 = 1;
+    pub(crate) const LT: u8 = 2;
+    pub(crate) const LE: u8 = 3;
+    pub(crate) const GT: u8 = 4;
+    pub(crate) const GE: u8 = 5;
+    pub(crate) const EQU: u8 = 6;
+    pub(crate) const NEU: u8 = 7;
+    pub(crate) const LTU: u8 = 8;
+    pub(crate) const LEU: u8 = 9;
+    pub(crate) const GTU: u8 = 10;
+    pub(crate) const GEU: u8 = 11;
+    pub(crate) const NUM: u8 = 12;
+    pub(crate) const NAN: u8 = 13;
+}
+
+/// One lane's value in a register slot: 4 or 8 bytes of plain data.
+pub(crate) trait Lane: Copy + Default + 'static {}
+impl Lane for u32 {}
+impl Lane for i32 {}
+impl Lane for f32 {}
+impl Lane for u64 {}
+impl Lane for i64 {}
+impl Lane for f64 {}
+
+/// A lane type with comparisons. Integers know only the first six predicates.
+pub(crate) trait CompareLane: Lane + PartialOrd {
+    /// # Safety
+    /// The CPU has AVX-512 F, VL, BW, DQ.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn compare_v4<const P: u8>(a: &[Self; WARP], b: &[Self; WARP]) -> u32;
+    /// # Safety
+    /// The CPU has AVX2.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn compare_v3<const P: u8>(a: &[Self; WARP], b: &[Self; WARP]) -> u32;
+}
+
+/// The meaning of a predicate.
+#[inline(always)]
+pub(crate) fn holds<const P: u8, T: PartialOrd>(a: &T, b: &T) -> bool {
+    let order = a.partial_cmp(b);
+    use std::cmp::Ordering::{Equal, Greater, Less};
+    match P {
+        predicate::EQ => order == Some(Equal),
+        predicate::NE => matches!(order, Some(Less | Greater)),
+        predicate::LT => order == Some(Less),
+        predicate::LE => matches!(order, Some(Less | Equal)),
+        predicate::GT => order == Some(Greater),
+        predicate::GE => matches!(order, Some(Greater | Equal)),
+        predicate::EQU => matches!(order, Some(Equal) | None),
+        predicate::NEU => order != Some(Equal),
+        predicate::LTU => matches!(order, Some(Less) | None),
+        predicate::LEU => order != Some(Greater),
+        predicate::GTU => matches!(order, Some(Greater) | None),
+        predicate::GEU => order != Some(Less),
+        predicate::NUM => order.is_some(),
+        _ => order.is_none(),
+    }
+}
+
+/// The lane operations that differ by level.
+pub(crate) trait Level {
+    /// Bit i = `a[i] P b[i]`.
+    ///
+    /// # Safety
+    /// The CPU has this level.
+    unsafe fn compare<T: CompareLane, const P: u8>(a: &[T; WARP], b: &[T; WARP]) -> u32;
+
+    /// `to[i] = mask bit i ? from[i] : to[i]` on 32-bit lanes.
+    ///
+    /// # Safety
+    /// The CPU has this level; `to` is valid for 32 lanes.
+    unsafe fn blend32(mask: u32, from: &[u32; WARP], to: *mut u32);
+
+    /// The same on 64-bit lanes.
+    ///
+    /// # Safety
+    /// As [`Level::blend32`].
+    unsafe fn blend64(mask: u32, from: &[u64; WARP], to: *mut u64);
+
+    /// `base[offsets[i]]`, byte offsets, four bytes each.
+    ///
+    /// # Safety
+    /// The CPU has this level; every offset is inside the allocation of `base`, and below 2³¹.
+    unsafe fn gather32(base: *const u8, offsets: &[u32; WARP]) -> [u32; WARP];
+
+    /// Four bytes at each address.
+    ///
+    /// # Safety
+    /// The CPU has this level; every address is readable.
+    unsafe fn gather32_at(addresses: &[u64; WARP]) -> [u32; WARP];
+}
+
+/// Whatever the target guarantees.
+pub(crate) struct Portable;
+
+impl Level for Portable {
+    #[inline(always)]
+    unsafe fn compare<T: CompareLane, const P: u8>(a: &[T; WARP], b: &[T; WARP]) -> u32 {
+        let mut bits = 0;
+        for lane in 0..WARP {
+            bits |= u32::from(holds::<P, T>(&a[lane], &b[lane])) << lane;
+        }
+        bits
+    }
+
+    #[inline(always)]
+    unsafe fn blend32(mask: u32, from: &[u32; WARP], to: *mut u32) {
+        // SAFETY: the caller gives 32 lanes.
+        let to = unsafe { &mut *to.cast::<[u32; WARP]>() };
+        for lane in 0..WARP {
+            let keep = 0_u32.wrapping_sub(mask >> lane & 1);
+            to[lane] = (from[lane] & keep) | (to[lane] & !keep);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn blend64(mask: u32, from: &[u64; WARP], to: *mut u64) {
+        // SAFETY: the caller gives 32 lanes.
+        let to = unsafe { &mut *to.cast::<[u64; WARP]>() };
+        for lane in 0..WARP {
+            let keep = 0_u64.wrapping_sub(u64::from(mask >> lane & 1));
+            to[lane] = (from[lane] & keep) | (to[lane] & !keep);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn gather32(base: *const u8, offsets: &[u32; WARP]) -> [u32; WARP] {
+        // SAFETY: the caller gives offsets inside the allocation.
+        offsets.map(|offset| unsafe { base.add(offset as usize).cast::<u32>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn gather32_at(addresses: &[u64; WARP]) -> [u32; WARP] {
+        addresses.map(|address| {
+            let place = std::ptr::with_exposed_provenance::<u32>(address as usize);
+            // SAFETY: the caller gives readable addresses.
+            unsafe { place.read_unaligned() }
+        })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{V3, V4};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    #![allow(
+        clippy::undocumented_unsafe_blocks,
+        reason = "one contract: the CPU has the level"
+    )]
+    use std::arch::x86_64::*;
+
+    use super::predicate as p;
+    use super::{CompareLane, Level, WARP};
+
+    /// AVX-512 F, VL, BW, DQ.
+    pub(crate) struct V4;
+    /// AVX2, FMA, BMI, F16C.
+    pub(crate) struct V3;
+
+    impl Level for V4 {
+        #[inline(always)]
+        unsafe fn compare<T: CompareLane, const P: u8>(a: &[T; WARP], b: &[T; WARP]) -> u32 {
+            unsafe { T::compare_v4::<P>(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn blend32(mask: u32, from: &[u32; WARP], to: *mut u32) {
+            unsafe {
+                for half in 0..2 {
+                    let value = _mm512_loadu_epi32(from.as_ptr().add(half * 16).cast());
+                    let bits = (mask >> (half * 16)) as __mmask16;
+                    _mm512_mask_storeu_epi32(to.add(half * 16).cast(), bits, value);
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn blend64(mask: u32, from: &[u64; WARP], to: *mut u64) {
+            unsafe {
+                for part in 0..4 {
+                    let value = _mm512_loadu_epi64(from.as_ptr().add(part * 8).cast());
+                    let bits = (mask >> (part * 8)) as __mmask8;
+                    _mm512_mask_storeu_epi64(to.add(part * 8).cast(), bits, value);
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn gather32(base: *const u8, offsets: &[u32; WARP]) -> [u32; WARP] {
+            let mut out = [0; WARP];
+            unsafe {
+                for half in 0..2 {
+                    let index = _mm512_loadu_epi32(offsets.as_ptr().add(half * 16).cast());
+                    let value = _mm512_i32gather_epi32::<1>(index, base.cast());
+                    _mm512_storeu_epi32(out.as_mut_ptr().add(half * 16).cast(), value);
+                }
+            }
+            out
+        }
+
+        #[inline(always)]
+        unsafe fn gather32_at(addresses: &[u64; WARP]) -> [u32; WARP] {
+            let mut out = [0; WARP];
+            unsafe {
+                for part in 0..4 {
+                    let index = _mm512_loadu_epi64(addresses.as_ptr().add(part * 8).cast());
+                    let value = _mm512_i64gather_epi32::<1>(index, std::ptr::null());
+                    _mm256_storeu_epi32(out.as_mut_ptr().add(part * 8).cast(), value);
+                }
+            }
+            out
+        }
+    }
+
+    impl Level for V3 {
+        #[inline(always)]
+        unsafe fn compare<T: CompareLane, const P: u8>(a: &[T; WARP], b: &[T; WARP]) -> u32 {
+            unsafe { T::compare_v3::<P>(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn blend32(mask: u32, from: &[u32; WARP], to: *mut u32) {
+            unsafe {
+                let select = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+                for part in 0..4 {
+                    let bits = _mm256_set1_epi32((mask >> (part * 8)) as i32);
+                    let keep = _mm256_cmpeq_epi32(_mm256_and_si256(bits, select), select);
+                    let value = _mm256_loadu_si256(from.as_ptr().add(part * 8).cast());
+                    _mm256_maskstore_epi32(to.add(part * 8).cast(), keep, value);
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn blend64(mask: u32, from: &[u64; WARP], to: *mut u64) {
+            unsafe {
+                let select = _mm256_setr_epi64x(1, 2, 4, 8);
+                for part in 0..8 {
+                    let bits = _mm256_set1_epi64x(i64::from(mask >> (part * 4)));
+                    let keep = _mm256_cmpeq_epi64(_mm256_and_si256(bits, select), select);
+                    let value = _mm256_loadu_si256(from.as_ptr().add(part * 4).cast());
+                    _mm256_maskstore_epi64(to.add(part * 4).cast(), keep, value);
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn gather32(base: *const u8, offsets: &[u32; WARP]) -> [u32; WARP] {
+            let mut out = [0; WARP];
+            unsafe {
+                for part in 0..4 {
+                    let index = _mm256_loadu_si256(offsets.as_ptr().add(part * 8).cast());
+                    let value = _mm256_i32gather_epi32::<1>(base.cast(), index);
+                    _mm256_storeu_si256(out.as_mut_ptr().add(part * 8).cast(), value);
+                }
+            }
+            out
+        }
+
+        #[inline(always)]
+        unsafe fn gather32_at(addresses: &[u64; WARP]) -> [u32; WARP] {
+            unsafe { <super::Portable as Level>::gather32_at(addresses) }
+        }
+    }
+
+    macro_rules! integer_compare {
+        ($lane:ty, $count4:literal, $load4:ident, $eq4:ident, $lt4:ident, $le4:ident,
+         $count3:literal, $eq3:ident, $gt3:ident, $flip:expr, $bits3:ident) => {
+            impl CompareLane for $lane {
+                #[inline(always)]
+                unsafe fn compare_v4<const P: u8>(a: &[Self; WARP], b: &[Self; WARP]) -> u32 {
+                    let mut bits = 0_u32;
+                    for part in 0..WARP / $count4 {
+                        unsafe {
+                            let x = $load4(a.as_ptr().add(part * $count4).cast());
+                            let y = $load4(b.as_ptr().add(part * $count4).cast());
+                            let mask = match P {
+                                p::EQ | p::NE => $eq4(x, y),
+                                p::LT | p::GE => $lt4(x, y),
+                                _ => $le4(x, y),
+                            };
+                            bits |= u32::from(mask) << (part * $count4);
+                        }
+                    }
+                    if matches!(P, p::NE | p::GE | p::GT) {
+                        !bits
+                    } else {
+                        bits
+                    }
+                }
+
+                #[inline(always)]
+                unsafe fn compare_v3<const P: u8>(a: &[Self; WARP], b: &[Self; WARP]) -> u32 {
+                    let mut bits = 0_u32;
+                    for part in 0..WARP / $count3 {
+                        unsafe {
+                            let x = _mm256_loadu_si256(a.as_ptr().add(part * $count3).cast());
+                            let y = _mm256_loadu_si256(b.as_ptr().add(part * $count3).cast());
+                            let (x, y) = $flip(x, y);
+                            let mask = match P {
+                                p::EQ | p::NE => $eq3(x, y),
+                                p::LT | p::GE => $gt3(y, x),
+                                _ => $gt3(x, y),
+                            };
+                            bits |= $bits3(mask) << (part * $count3);
+                        }
+                    }
+                    if matches!(P, p::NE | p::GE | p::LE) {
+                        !bits
+                    } else {
+                        bits
+                    }
+                }
+            }
+        };
+    }
+
+    #[inline(always)]
+    unsafe fn bits32(mask: __m256i) -> u32 {
+        unsafe { _mm256_movemask_ps(_mm256_castsi256_ps(mask)) as u32 }
+    }
+
+    #[inline(always)]
+    unsafe fn bits64(mask: __m256i) -> u32 {
+        unsafe { _mm256_movemask_pd(_mm256_castsi256_pd(mask)) as u32 }
+    }
+
+    #[inline(always)]
+    unsafe fn as_is(x: __m256i, y: __m256i) -> (__m256i, __m256i) {
+        (x, y)
+    }
+
+    #[inline(always)]
+    unsafe fn flip32(x: __m256i, y: __m256i) -> (__m256i, __m256i) {
+        unsafe {
+            let sign = _mm256_set1_epi32(i32::MIN);
+            (_mm256_xor_si256(x, sign), _mm256_xor_si256(y, sign))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn flip64(x: __m256i, y: __m256i) -> (__m256i, __m256i) {
+        unsafe {
+            let sign = _mm256_set1_epi64x(i64::MIN);
+            (_mm256_xor_si256(x, sign), _mm256_xor_si256(y, sign))
+        }
+    }
+
+    integer_compare!(
+        i32,
+        16,
+        _mm512_loadu_epi32,
+        _mm512_cmpeq_epi32_mask,
+        _mm512_cmplt_epi32_mask,
+        _mm512_cmple_epi32_mask,
+        8,
+        _mm256_cmpeq_epi32,
+        _mm256_cmpgt_epi32,
+        as_is,
+        bits32
+    );
+    integer_compare!(
+        u32,
+        16,
+        _mm512_loadu_epi32,
+        _mm512_cmpeq_epu32_mask,
+        _mm512_cmplt_epu32_mask,
+        _mm512_cmple_epu32_mask,
+        8,
+        _mm256_cmpeq_epi32,
+        _mm256_cmpgt_epi32,
+        flip32,
+        bits32
+    );
+    integer_compare!(
+        i64,
+        8,
+        _mm512_loadu_epi64,
+        _mm512_cmpeq_epi64_mask,
+        _mm512_cmplt_epi64_mask,
+        _mm512_cmple_epi64_mask,
+        4,
+        _mm256_cmpeq_epi64,
+        _mm256_cmpgt_epi64,
+        as_is,
+        bits64
+    );
+    integer_compare!(
+        u64,
+        8,
+        _mm512_loadu_epi64,
+        _mm512_cmpeq_epu64_mask,
+        _mm512_cmplt_epu64_mask,
+        _mm512_cmple_epu64_mask,
+        4,
+        _mm256_cmpeq_epi64,
+        _mm256_cmpgt_epi64,
+        flip64,
+        bits64
+    );
+
+    macro_rules! float_predicate {
+        ($compare:ident, $p:expr, $x:expr, $y:expr) => {
+            match $p {
+                p::EQ => $compare::<_CMP_EQ_OQ>($x, $y),
+                p::NE => $compare::<_CMP_NEQ_OQ>($x, $y),
+                p::LT => $compare::<_CMP_LT_OQ>($x, $y),
+                p::LE => $compare::<_CMP_LE_OQ>($x, $y),
+                p::GT => $compare::<_CMP_GT_OQ>($x, $y),
+                p::GE => $compare::<_CMP_GE_OQ>($x, $y),
+                p::EQU => $compare::<_CMP_EQ_UQ>($x, $y),
+                p::NEU => $compare::<_CMP_NEQ_UQ>($x, $y),
+                p::LTU => $compare::<_CMP_NGE_UQ>($x, $y),
+                p::LEU => $compare::<_CMP_NGT_UQ>($x, $y),
+                p::GTU => $compare::<_CMP_NLE_UQ>($x, $y),
+                p::GEU => $compare::<_CMP_NLT_UQ>($x, $y),
+                p::NUM => $compare::<_CMP_ORD_Q>($x, $y),
+                _ => $compare::<_CMP_UNORD_Q>($x, $y),
+            }
+        };
+    }
+
+    macro_rules! float_compare {
+        ($lane:ty, $count4:literal, $load4:ident, $compare4:ident,
+         $count3:literal, $load3:ident, $compare3:ident, $bits3:ident) => {
+            impl CompareLane for $lane {
+                #[inline(always)]
+                unsafe fn compare_v4<const P: u8>(a: &[Self; WARP], b: &[Self; WARP]) -> u32 {
+                    let mut bits = 0_u32;
+                    for part in 0..WARP / $count4 {
+                        unsafe {
+                            let x = $load4(a.as_ptr().add(part * $count4));
+                            let y = $load4(b.as_ptr().add(part * $count4));
+                            let mask = float_predicate!($compare4, P, x, y);
+                            bits |= u32::from(mask) << (part * $count4);
+                        }
+                    }
+                    bits
+                }
+
+                #[inline(always)]
+                unsafe fn compare_v3<const P: u8>(a: &[Self; WARP], b: &[Self; WARP]) -> u32 {
+                    let mut bits = 0_u32;
+                    for part in 0..WARP / $count3 {
+                        unsafe {
+                            let x = $load3(a.as_ptr().add(part * $count3));
+                            let y = $load3(b.as_ptr().add(part * $count3));
+                            let mask = float_predicate!($compare3, P, x, y);
+                            bits |= ($bits3(mask) as u32) << (part * $count3);
+                        }
+                    }
+                    bits
+                }
+            }
+        };
+    }
+
+    float_compare!(
+        f32,
+        16,
+        _mm512_loadu_ps,
+        _mm512_cmp_ps_mask,
+        8,
+        _mm256_loadu_ps,
+        _mm256_cmp_ps,
+        _mm256_movemask_ps
+    );
+    float_compare!(
+        f64,
+        8,
+        _mm512_loadu_pd,
+        _mm512_cmp_pd_mask,
+        4,
+        _mm256_loadu_pd,
+        _mm256_cmp_pd,
+        _mm256_movemask_pd
+    );
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod other {
+    use super::CompareLane;
+    impl CompareLane for i32 {}
+    impl CompareLane for u32 {}
+    impl CompareLane for f32 {}
+    impl CompareLane for i64 {}
+    impl CompareLane for u64 {}
+    impl CompareLane for f64 {}
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The memory of a running block, as the lane loops see it.
+
+use super::fault::Access;
+use crate::ir::Space;
+use crate::memory::Memory;
+
+/// What a lane loop knows about a fault; the interpreter adds the place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RawFault {
+    pub(crate) kind: RawFaultKind,
+    /// Lane of the block.
+    pub(crate) lane: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RawFaultKind {
+    Illegal {
+        address: u64,
+        bytes: u32,
+        access: Access,
+        space: Space,
+    },
+    Misaligned {
+        address: u64,
+        bytes: u32,
+        access: Access,
+    },
+    WrongSpace {
+        address: u64,
+        access: Access,
+    },
+}
+
+impl RawFault {
+    pub(crate) fn illegal(
+        address: u64,
+        bytes: u32,
+        access: Access,
+        space: Space,
+        lane: u32,
+    ) -> Self {
+        Self {
+            kind: RawFaultKind::Illegal {
+                address,
+                bytes,
+                access,
+                space,
+            },
+            lane,
+        }
+    }
+
+    pub(crate) fn misaligned(address: u64, bytes: u32, access: Access, lane: u32) -> Self {
+        Self {
+            kind: RawFaultKind::Misaligned {
+                address,
+                bytes,
+                access,
+            },
+            lane,
+        }
+    }
+
+    pub(crate) fn wrong_space(address: u64, access: Access, lane: u32) -> Self {
+        Self {
+            kind: RawFaultKind::WrongSpace { address, access },
+            lane,
+        }
+    }
+}
+
+/// What happened since the last backward branch; tells waiting from working.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// Memory was read.
+    pub(crate) loaded: bool,
+    /// Memory was polled: a volatile or ordered load, or an atomic that changed nothing, or a sleep.
+    pub(crate) polled: bool,
+    /// Shared or global memory was changed.
+    pub(crate) stored: bool,
+}
+
+/// The memory of a running block.
+pub(crate) struct BlockState {
+    pub(crate) memory: *const Memory,
+    /// Shared memory, static and dynamic.
+    pub(crate) shared: *mut u8,
+    pub(crate) shared_bytes: u32,
+    /// Local memory: word w of lane l at `(w * lanes + l) * 4`.
+    pub(crate) local: *mut u8,
+    /// Bytes of local memory of each lane.
+    pub(crate) local_bytes: u32,
+    /// The kernel's parameter block.
+    pub(crate) parameters: *const u8,
+    pub(crate) parameter_bytes: u32,
+    pub(crate) fault: Option<RawFault>,
+    pub(crate) progress: Progress,
+    /// Special registers.
+    pub(crate) special: super::special::SpecialValues,
+}
+
+impl BlockState {
+    #[inline(always)]
+    pub(crate) fn memory(&self) -> &Memory {
+        // SAFETY: the launch keeps the memory alive while blocks run.
+        unsafe { &*self.memory }
+    }
+
+    #[inline(always)]
+    pub(crate) fn note_load(&mut self, is_polling: bool) {
+        self.progress.loaded = true;
+        self.progress.polled |= is_polling;
+    }
+
+    #[inline(always)]
+    pub(crate) fn note_store(&mut self) {
+        self.progress.stored = true;
+    }
+
+    /// The host address of `bytes` bytes of one lane's access in global or shared memory (generic
+    /// addresses resolved), or a recorded fault.
+    pub(crate) fn resolve(
+        &mut self,
+        space: Space,
+        address: u64,
+        bytes: u32,
+        access: Access,
+        lane: u32,
+    ) -> Option<*mut u8> {
+        let (space, offset) = match space {
+            Space::Generic => {
+                let (space, base) = super::access::classify(address);
+                (space, address - base)
+            }
+            Space::Const => (Space::Global, address),
+            other => (other, address),
+        };
+        if address % u64::from(bytes) != 0 {
+            self.fault = Some(RawFault::misaligned(address, bytes, access, lane));
+            return None;
+        }
+        let place = match space {
+            Space::Shared => {
+                let room = u64::from(self.shared_bytes).checked_sub(u64::from(bytes));
+                // SAFETY: the offset is inside shared memory.
+                (room >= Some(offset)).then(|| unsafe { self.shared.add(offset as usize) })
+            }
+            Space::Global => self
+                .memory()
+                .is_accessible(offset, u64::from(bytes))
+                .then(|| std::ptr::with_exposed_provenance_mut(offset as usize)),
+            _ => {
+                self.fault = Some(RawFault::wrong_space(address, access, lane));
+                return None;
+            }
+        };
+        if place.is_none() {
+            self.fault = Some(RawFault::illegal(address, bytes, access, space, lane));
+        }
+        place
+    }
+
+    /// Reads bytes of one lane's local memory; false if out of bounds.
+    pub(crate) fn read_local(&self, lanes: usize, lane: usize, offset: u64, to: &mut [u8]) -> bool {
+        let length = to.len() as u64;
+        if offset > u64::from(self.local_bytes) || length > u64::from(self.local_bytes) - offset {
+            return false;
+        }
+        for (index, byte) in to.iter_mut().enumerate() {
+            let at = offset as usize + index;
+            // SAFETY: below `local_bytes` for this lane.
+            *byte = unsafe { *self.local.add((at / 4 * lanes + lane) * 4 + at % 4) };
+        }
+        true
+    }
+
+    /// Writes bytes of one lane's local memory; false if out of bounds.
+    pub(crate) fn write_local(
+        &mut self,
+        lanes: usize,
+        lane: usize,
+        offset: u64,
+        from: &[u8],
+    ) -> bool {
+        let length = from.len() as u64;
+        if offset > u64::from(self.local_bytes) || length > u64::from(self.local_bytes) - offset {
+            return false;
+        }
+        for (index, byte) in from.iter().enumerate() {
+            let at = offset as usize + index;
+            // SAFETY: below `local_bytes` for this lane.
+            unsafe { *self.local.add((at / 4 * lanes + lane) * 4 + at % 4) = *byte };
+        }
+        true
+    }
+
+    /// Reads bytes through a generic address for one lane; false if not accessible.
+    pub(crate) fn read_generic(
+        &self,
+        lanes: usize,
+        lane: usize,
+        address: u64,
+        to: &mut [u8],
+    ) -> bool {
+        let (space, base) = super::access::classify(address);
+        let offset = address - base;
+        let length = to.len() as u64;
+        let copy = |from: *const u8, to: &mut [u8]| {
+            // SAFETY: the callers below checked the range.
+            unsafe { std::ptr::copy(from, to.as_mut_ptr(), to.len()) };
+            true
+        };
+        let fits = |limit: u32| offset <= u64::from(limit) && length <= u64::from(limit) - offset;
+        match space {
+            Space::Local => self.read_local(lanes, lane, offset, to),
+            // SAFETY: the pointer stays inside the block's shared memory.
+            Space::Shared if fits(self.shared_bytes) => {
+                copy(unsafe { self.shared.add(offset as usize) }, to)
+            }
+            // SAFETY: the pointer stays inside the parameter block.
+            Space::Param if fits(self.parameter_bytes) => {
+                copy(unsafe { self.parameters.add(offset as usize) }, to)
+            }
+            Space::Global if length == 0 || self.memory().is_accessible(offset, length) => {
+                copy(std::ptr::with_exposed_provenance(offset as usize), to)
+            }
+            _ => false,
+        }
+    }
+}
