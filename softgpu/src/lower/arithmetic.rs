@@ -83,9 +83,15 @@ pub(super) fn take_rounding(inst: &mut Inst<'_, '_>) -> Option<Rounding> {
     })
 }
 
-/// Which of rounding, `.ftz` and `.sat` are given, checked against what the type allows.
 fn take_mode(inst: &mut Inst<'_, '_>, ty: FloatType) -> Result<FloatMode> {
-    let rounding = take_rounding(inst).unwrap_or_default();
+    take_mode_and_presence(inst, ty).map(|(mode, _)| mode)
+}
+
+/// Rounding, `.ftz` and `.sat`, checked against what the type allows, and whether a rounding was
+/// given at all.
+fn take_mode_and_presence(inst: &mut Inst<'_, '_>, ty: FloatType) -> Result<(FloatMode, bool)> {
+    let given = take_rounding(inst);
+    let rounding = given.unwrap_or_default();
     if is_small(ty) && rounding != Rounding::NearestEven {
         return Err("half precision rounds to nearest even only".to_owned());
     }
@@ -98,7 +104,7 @@ fn take_mode(inst: &mut Inst<'_, '_>, ty: FloatType) -> Result<FloatMode> {
     if (mode.flush || mode.saturate) && !has_ftz {
         return Err(format!(".ftz and .sat do not go with {ty:?}"));
     }
-    Ok(mode)
+    Ok((mode, given.is_some()))
 }
 
 fn is_small(ty: FloatType) -> bool {
@@ -128,7 +134,10 @@ fn lower_float<'m, 'a>(
             if approximate && float != FloatType::F32 || is_small(float) {
                 return Err(format!("no such division of {ty:?}"));
             }
-            let mode = take_mode(inst, float)?;
+            let (mode, rounded) = take_mode_and_presence(inst, float)?;
+            if rounded == approximate {
+                return Err("it needs either a rounding mode or .approx or .full".to_owned());
+            }
             if mode.saturate {
                 return Err("division does not saturate".to_owned());
             }
@@ -178,7 +187,10 @@ fn lower_fma<'m, 'a>(
         return Err(format!("no such instruction of {ty:?}"));
     }
     let relu = inst.take("relu");
-    let mode = take_mode(inst, float)?;
+    let (mode, rounded) = take_mode_and_presence(inst, float)?;
+    if !rounded {
+        return Err("it needs a rounding mode".to_owned());
+    }
     let op = match (relu, is_small(float)) {
         (false, _) => TernaryOp::Fma(float, mode),
         (true, true) if !mode.flush && !mode.saturate => TernaryOp::FmaRelu(float),

@@ -201,7 +201,13 @@ pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a
         };
         let signature = match l.find_label(prototype) {
             Some(Labelled::Prototype(p)) => Signature::of(&p.parameters, &p.returns)?,
-            _ => return Err(format!("{prototype} is no call prototype")),
+            // All of the possible callees have the same signature.
+            Some(Labelled::Callees([first, ..])) => direct_callee(l, first)?.1,
+            _ => {
+                return Err(format!(
+                    "{prototype} is no prototype and no list of call targets"
+                ));
+            }
         };
         (
             Callee::Indirect(l.source(target, ScalarType::U64)?),

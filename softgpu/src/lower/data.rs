@@ -14,8 +14,12 @@ pub(super) fn lower_move<'m, 'a>(
     l: &mut Lowering<'_, 'm, 'a>,
     inst: &mut Inst<'m, 'a>,
 ) -> Result<()> {
+    let is_vector = inst.take("v2") || inst.take("v4");
     let ty = inst.take_type()?;
     let [d, a] = inst.finish()?;
+    if is_vector {
+        return move_vector(l, ty, d, a);
+    }
     if ty == ScalarType::Pred {
         let a = l.predicate_source(a)?;
         let dst = l.predicate_result(d)?;
@@ -53,6 +57,79 @@ pub(super) fn lower_move<'m, 'a>(
             });
             Ok(())
         }
+    }
+}
+
+/// `mov.v2.f32 v, w`, where either may be `{a, b}`.
+fn move_vector<'a>(
+    l: &mut Lowering<'_, '_, 'a>,
+    ty: ScalarType,
+    d: &Operand<'a>,
+    a: &Operand<'a>,
+) -> Result<()> {
+    let mut values = Vec::new();
+    match l.whole_vector(a) {
+        Some(registers) => {
+            for register in registers {
+                values.push(element(register, ty)?.into());
+            }
+        }
+        None => {
+            for operand in l.elements(a) {
+                values.push(l.source(&operand, ty)?);
+            }
+        }
+    }
+    let mut targets = Vec::new();
+    match l.whole_vector(d) {
+        Some(registers) => {
+            for register in registers {
+                targets.push(element(register, ty)?);
+            }
+        }
+        None => {
+            for operand in l.elements(d) {
+                targets.push(l.destination(&operand, ty)?);
+            }
+        }
+    }
+    if values.len() != targets.len() {
+        return Err("its operands have different lengths".to_owned());
+    }
+    let wide = width(ty)? == Width::B64;
+    // Both may name the same registers in another order, so all are read first.
+    let mut read = Vec::with_capacity(values.len());
+    for value in values {
+        let middle = if wide {
+            l.temporary64()?
+        } else {
+            l.temporary32()?
+        };
+        let width = if wide { Width::B64 } else { Width::B32 };
+        l.emit(Op::Unary {
+            op: UnaryOp::Move(width),
+            dst: middle,
+            a: value,
+        });
+        read.push((middle, width));
+    }
+    for (dst, (middle, width)) in targets.into_iter().zip(read) {
+        l.emit(Op::Unary {
+            op: UnaryOp::Move(width),
+            dst,
+            a: middle.into(),
+        });
+    }
+    Ok(())
+}
+
+fn element(register: Register, ty: ScalarType) -> Result<Reg> {
+    match register.slot {
+        Slot::Reg(reg) if register.ty.size_bytes() == ty.size_bytes() => Ok(reg),
+        _ => Err(format!(
+            "a vector of {:?} is no vector of {ty:?}",
+            register.ty
+        )),
     }
 }
 

@@ -138,6 +138,24 @@ pub(super) fn local_shared<'f, 'a>(
         })
 }
 
+/// `.global` and `.const` variables declared in a function's body, in text order.
+pub(super) fn local_variables<'f, 'a>(
+    function: &'f Function<'a>,
+) -> impl Iterator<Item = &'f Declaration<'a>> {
+    function
+        .body
+        .iter()
+        .flatten()
+        .filter_map(|statement| match statement {
+            Statement::Variable(variable)
+                if matches!(variable.space, StateSpace::Global | StateSpace::Const) =>
+            {
+                Some(&**variable)
+            }
+            _ => None,
+        })
+}
+
 /// What one kernel can reach.
 #[derive(Debug, Default)]
 pub(super) struct KernelSet {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
-use crate::ir::{self, Guard, MemType, MemoryOrder, Op, Pred, Reg, Space};
+use crate::ir::{self, Guard, MemType, MemoryOrder, Op, Pred, Reg, Space, VariableId};
 use crate::ptx::{
     Declaration, Function, FunctionKind, Instruction, Linkage, Operand, Prototype,
     RegisterDeclaration, ScalarType, StateSpace, Statement,
@@ -27,6 +27,8 @@ pub(super) type Label = u32;
 /// What a name before a colon stands for.
 #[derive(Clone, Copy)]
 pub(super) enum Labelled<'m, 'a> {
+    /// `.calltargets`
+    Callees(&'m [&'a str]),
     Code(Label),
     Prototype(&'m Prototype<'a>),
     /// `.branchtargets`
@@ -55,6 +57,7 @@ pub(super) struct Lowering<'p, 'm, 'a> {
     pub(super) frame: ir::ParameterArea,
     pub(super) call_site_params: Vec<CallSiteParam>,
     next_local_shared: usize,
+    next_local_variable: usize,
     /// Frame offsets and registers of `.reg` return values, stored before each return.
     register_returns: Vec<(u32, Register)>,
     line: LineCounter<'a>,
@@ -84,6 +87,7 @@ pub(super) fn lower(
         frame: ir::ParameterArea::default(),
         call_site_params: Vec::new(),
         next_local_shared: program.first_local_shared[index],
+        next_local_variable: program.first_local_variable[index],
         register_returns: Vec::new(),
         line: LineCounter {
             source: source.as_bytes(),
@@ -218,6 +222,7 @@ impl<'m, 'a> Lowering<'_, 'm, 'a> {
                     (*name, Labelled::Code(self.labels.len() as u32 - 1))
                 }
                 Statement::BranchTargets { name, targets } => (*name, Labelled::Targets(targets)),
+                Statement::CallTargets { name, targets } => (*name, Labelled::Callees(targets)),
                 Statement::Prototype(prototype) => (prototype.name, Labelled::Prototype(prototype)),
                 _ => continue,
             };
@@ -386,6 +391,11 @@ impl<'m, 'a> Lowering<'_, 'm, 'a> {
                 let index = self.call_site_params.len() as u32;
                 self.call_site_params.push(param);
                 self.declare(variable.name, Named::Param(ParamPlace::CallSite(index)))
+            }
+            StateSpace::Global | StateSpace::Const => {
+                let id = VariableId(self.next_local_variable as u32);
+                self.next_local_variable += 1;
+                self.declare(variable.name, Named::Variable(id))
             }
             _ => Err(format!(
                 "{} cannot be declared inside a function",

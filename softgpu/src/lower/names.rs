@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::ir::{Pred, Reg};
+use crate::ir::{Pred, Reg, VariableId};
 use crate::ptx::ScalarType;
 
 /// A fast hash for short names. The table sizes are bounded by the text, so a crafted text can
@@ -88,6 +88,8 @@ pub(super) enum Named {
     Register(Register),
     /// Static shared memory, at this byte offset.
     Shared(u32),
+    /// `.global` or `.const`.
+    Variable(VariableId),
     /// A `.v2` or `.v4` register: its first element; the others follow.
     Vector(Register, u32),
 }

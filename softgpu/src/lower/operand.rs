@@ -125,6 +125,7 @@ impl<'m, 'a> Lowering<'_, 'm, 'a> {
         Ok(match self.names.find(name) {
             Some(Named::Shared(base)) => offset(base),
             Some(Named::DynamicShared) => Src::DynamicShared(addend),
+            Some(Named::Variable(id)) if is_wide => Src::Variable(id, addend),
             Some(Named::Local(base)) => self.frame_address(
                 Address::frame(i64::from(base).wrapping_add(addend)),
                 is_wide,
@@ -342,6 +343,9 @@ impl<'m, 'a> Lowering<'_, 'm, 'a> {
             (Named::Shared(base), Space::Shared) => Ok((space, absolute(base))),
             (Named::DynamicShared, Space::Shared) => {
                 Ok((space, Address::new(Src::DynamicShared(0), displacement)))
+            }
+            (Named::Variable(id), Space::Global | Space::Const | Space::Generic) => {
+                Ok((space, Address::new(Src::Variable(id, 0), displacement)))
             }
             (Named::Local(base), Space::Local) => Ok((
                 space,

@@ -49,8 +49,10 @@ pub(super) struct Program<'m, 'a> {
     /// What names mean, a table for each module.
     pub(super) scopes: Vec<NameMap<'a, Global>>,
     pub(super) definitions: Vec<Definition<'m, 'a>>,
-    /// Module-scope `.global` and `.const` variables; [`VariableId`] indexes them.
+    /// `.global` and `.const` variables, those inside functions last; [`VariableId`] indexes them.
     pub(super) variables: Vec<(usize, &'m Declaration<'a>)>,
+    /// The first of [`Program::variables`] that each definition declares inside itself.
+    pub(super) first_local_variable: Vec<usize>,
     /// All static shared variables, those inside functions included.
     pub(super) shared: Vec<SharedVariable>,
     /// The first of [`Program::shared`] that each definition declares inside itself; the others
@@ -126,6 +128,7 @@ impl<'m, 'a> Program<'m, 'a> {
             scopes: vec![NameMap::default(); modules.len()],
             definitions: Vec::new(),
             variables: Vec::new(),
+            first_local_variable: Vec::new(),
             shared: Vec::new(),
             first_local_shared: Vec::new(),
         };
@@ -156,6 +159,13 @@ impl<'m, 'a> Program<'m, 'a> {
         }
         for (index, module) in modules.iter().enumerate() {
             program.resolve(index, module, &exports)?;
+        }
+        for definition in &program.definitions {
+            program.first_local_variable.push(program.variables.len());
+            let inside = flow::local_variables(definition.function);
+            program
+                .variables
+                .extend(inside.map(|variable| (definition.module, variable)));
         }
         Ok(program)
     }

@@ -226,10 +226,7 @@ fn immediate_bits(value: Immediate, ty: ScalarType) -> Result<u128> {
             return Err("an integer initializes a floating-point variable".to_owned());
         }
         (Immediate::Int(value), _) => {
-            let bits = ty.size_bytes() * 8;
-            if bits < 64 && (value >= 1 << bits || value < -(1 << (bits - 1))) {
-                return Err(format!("{value} does not fit {bits} bits"));
-            }
+            // Too many bits are cut off, as ptxas does.
             return Ok(value as u128);
         }
         _ => return Err("a floating-point value initializes an integer".to_owned()),

@@ -36,6 +36,7 @@ pub fn parse(source: &str) -> Result<Module<'_>> {
         lexer,
         token,
         nesting: 0,
+        in_call: false,
         operands: Vec::new(),
     };
     parser.module()
@@ -46,6 +47,8 @@ struct Parser<'a> {
     lexer: Lexer<'a>,
     token: Token,
     nesting: u32,
+    /// Inside a `call`, where parentheses hold arguments; elsewhere they group an expression.
+    in_call: bool,
     /// The operands of the function being parsed.
     operands: Vec<super::ast::Operand<'a>>,
 }
@@ -253,16 +256,17 @@ impl<'a> Parser<'a> {
                     self.expect_kind(Kind::Number, "a number")?;
                 }
                 while self.accept(b',') {
-                    // `function_name label+imm` or `inlined_at file line column`
-                    self.word()?;
-                    while matches!(self.token.kind, Kind::Number | Kind::Punctuation(b'+'))
-                        || (self.token.kind == Kind::Word && self.text().starts_with('$'))
-                    {
-                        self.advance();
-                        // The next statement may begin with a label.
-                        if self.at(b':') {
-                            return Err(self.unexpected("the rest of .loc"));
+                    match self.word()? {
+                        "function_name" => {
+                            self.word()?;
+                            self.addend()?;
                         }
+                        "inlined_at" => {
+                            for _ in 0..3 {
+                                self.expect_kind(Kind::Number, "a number")?;
+                            }
+                        }
+                        _ => return Err(self.unexpected("function_name or inlined_at before this")),
                     }
                 }
             }

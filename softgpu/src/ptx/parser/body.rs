@@ -164,6 +164,8 @@ impl<'a> Parser<'a> {
             end = self.token.end;
             self.advance();
         }
+        let name = self.slice(start, end);
+        self.in_call = name == "call" || name.starts_with("call.");
         let mut buffer = OperandBuffer::default();
         while !self.at(b';') {
             if buffer.len > 0 {
@@ -175,7 +177,6 @@ impl<'a> Parser<'a> {
             }
         }
         self.advance();
-        let name = self.slice(start, end);
         let operands = self.store(&buffer);
         Ok(Statement::Instruction(Instruction {
             predicate,
@@ -196,7 +197,7 @@ impl<'a> Parser<'a> {
                 }
                 vector
             }
-            Kind::Punctuation(b'(') if self.is_call_list() => Operand::List(self.list(b')')?),
+            Kind::Punctuation(b'(') if self.in_call => Operand::List(self.list(b')')?),
             Kind::Punctuation(b'!') => {
                 self.advance();
                 if self.token.kind == Kind::Word {
@@ -244,19 +245,6 @@ impl<'a> Parser<'a> {
             return Err(self.unexpected("fewer operands"));
         }
         Ok(Operand::Pair(self.store(&buffer)))
-    }
-
-    /// Whether a `(` begins an argument list and not a constant expression: numbers in front of an
-    /// operator are what only the latter has.
-    fn is_call_list(&self) -> bool {
-        let rest = &self.source.as_bytes()[self.token.end as usize..];
-        let next = rest.iter().find(|byte| !byte.is_ascii_whitespace());
-        !matches!(
-            next,
-            Some(b'0'..=b'9' | b'(' | b'-' | b'+' | b'~' | b'!' | b'.')
-        ) || self.source[..self.token.start as usize]
-            .trim_end()
-            .ends_with("call")
     }
 
     /// Operands up to `close`, the opening bracket included.

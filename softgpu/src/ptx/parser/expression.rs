@@ -121,6 +121,9 @@ impl Parser<'_> {
         let Kind::Punctuation(operator) = self.token.kind else {
             return self.literal();
         };
+        if !matches!(operator, b'(' | b'-' | b'+' | b'~' | b'!') {
+            return Err(self.unexpected("an operand"));
+        }
         self.enter()?;
         self.advance();
         let value = match operator {
@@ -136,7 +139,7 @@ impl Parser<'_> {
                     value
                 }
             }
-            b'-' | b'+' | b'~' | b'!' => match (operator, self.unary()?) {
+            _ => match (operator, self.unary()?) {
                 (b'-', Immediate::Int(value)) => Immediate::Int(value.wrapping_neg()),
                 (b'-', Immediate::F32(value)) => Immediate::F32(-value),
                 (b'-', Immediate::F64(value)) => Immediate::F64(-value),
@@ -145,7 +148,6 @@ impl Parser<'_> {
                 (b'!', Immediate::Int(value)) => Immediate::Int(i64::from(value == 0)),
                 _ => return Err(self.unexpected("an integer before this")),
             },
-            _ => return Err(self.unexpected("a number before this")),
         };
         self.leave();
         Ok(value)
@@ -159,7 +161,7 @@ impl Parser<'_> {
         let value = (self.token.kind == Kind::Number)
             .then(|| literal(self.text()))
             .flatten();
-        let value = value.ok_or_else(|| self.unexpected("a number"))?;
+        let value = value.ok_or_else(|| self.unexpected("an operand"))?;
         self.advance();
         Ok(value)
     }
