@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gvirtus_abi::CUresult;
 use parking_lot::Mutex;
@@ -34,6 +35,7 @@ impl<E: Into<CUresult>> Outcome for Result<(), E> {
 /// one line on standard error. With `GVIRTUS_LOG=debug` failing calls are named, with `trace` all.
 #[inline]
 pub fn guard<T: Outcome>(symbol: &str, handler: impl FnOnce() -> T) -> CUresult {
+    CALLS.fetch_add(1, Ordering::Relaxed);
     // Locks of the libraries do not poison, so what a panic leaves behind stays usable.
     match catch_unwind(AssertUnwindSafe(|| handler().status())) {
         Ok(status) => {
@@ -56,6 +58,13 @@ fn log_status(symbol: &str, status: CUresult) {
         _ => log::Level::Debug,
     };
     log::write(level, format_args!("{symbol} = {status:?}"));
+}
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// How many exported functions were called so far.
+pub fn calls() -> u64 {
+    CALLS.load(Ordering::Relaxed)
 }
 
 static UNSUPPORTED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());

@@ -18,4 +18,4 @@ pub mod log;
 pub mod proc_address;
 
 pub use error_texts::{error_name, error_string, write_error_name, write_error_string};
-pub use export::{Outcome, guard, unsupported, unsupported_calls};
+pub use export::{Outcome, calls, guard, unsupported, unsupported_calls};

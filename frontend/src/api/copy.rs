@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Copies.
+//!
+//! | from → to | travels |
+//! |---|---|
+//! | host → device | posted with the bytes, also of the synchronous forms: they have left the application's memory on return, and the worker lets nothing overtake a synchronous copy |
+//! | device → host | one round trip, also of the asynchronous forms: their bytes are there on return |
+//! | device → device | posted; with gaps, row by row |
+//! | host → host | here, after the stream has got that far |
+//!
+//! Where the caller names no direction, the addresses tell it: what is no device memory is host
+//! memory.
+
+use std::ffi::c_void;
+
+use gvirtus_abi::{CUDA_MEMCPY2D, CUdeviceptr, CUmemorytype, CUresult, CUstream};
+use gvirtus_protocol::command::Copy2D;
+use gvirtus_protocol::opcode;
+use zerocopy::IntoBytes as _;
+use zerocopy::little_endian::{U32, U64};
+
+use super::{INVALID_VALUE, Status, required};
+use crate::process::session;
+use crate::session::{Session, StreamRef};
+use crate::wire::{Command, Payload, Rows};
+
+/// Whether a copy is done when its call returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Returns {
+    AtOnce,
+    WhenDone,
+}
+
+/// One side of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Device(Rows),
+    Host(Rows),
+}
+
+/// `cuMemcpyHtoD_v2`.
+pub unsafe fn cuMemcpyHtoD_v2(
+    default_stream: CUstream,
+    dstDevice: CUdeviceptr,
+    srcHost: *const c_void,
+    ByteCount: usize,
+) -> Status {
+    let to = device_line(dstDevice, ByteCount)?;
+    let from = host_line(srcHost, ByteCount);
+    // SAFETY: the caller's promise.
+    unsafe { copy(default_stream, CUstream::NULL, from, to, Returns::WhenDone) }
+}
+
+/// `cuMemcpyDtoH_v2`.
+pub unsafe fn cuMemcpyDtoH_v2(
+    default_stream: CUstream,
+    dstHost: *mut c_void,
+    srcDevice: CUdeviceptr,
+    ByteCount: usize,
+) -> Status {
+    let to = host_line(dstHost, ByteCount);
+    let from = device_line(srcDevice, ByteCount)?;
+    // SAFETY: the caller's promise.
+    unsafe { copy(default_stream, CUstream::NULL, from, to, Returns::WhenDone) }
+}
+
+/// `cuMemcpyHtoDAsync_v2`.
+pub unsafe fn cuMemcpyHtoDAsync_v2(
+    default_stream: CUstream,
+    dstDevice: CUdeviceptr,
+    srcHost: *const c_void,
+    ByteCount: usize,
+    hStream: CUstream,
+) -> Status {
+    let to = device_line(dstDevice, ByteCount)?;
+    let from = host_line(srcHost, ByteCount);
+    // SAFETY: the caller's promise.
+    unsafe { copy(default_stream, hStream, from, to, Returns::AtOnce) }
+}
+
+/// `cuMemcpyDtoHAsync_v2`.
+pub unsafe fn cuMemcpyDtoHAsync_v2(
+    default_stream: CUstream,
+    dstHost: *mut c_void,
+    srcDevice: CUdeviceptr,
+    ByteCount: usize,
+    hStream: CUstream,
+) -> Status {
+    let to = host_line(dstHost, ByteCount);
+    let from = device_line(srcDevice, ByteCount)?;
+    // SAFETY: the caller's promise.
+    unsafe { copy(default_stream, hStream, from, to, Returns::AtOnce) }
+}
+
+/// `cuMemcpy`.
+pub unsafe fn cuMemcpy(
+    default_stream: CUstream,
+    dst: CUdeviceptr,
+    src: CUdeviceptr,
+    ByteCount: usize,
+) -> Status {
+    let session = session()?;
+    let to = line_of(session, dst, ByteCount)?;
+    let from = line_of(session, src, ByteCount)?;
+    // SAFETY: the caller's promise.
+    unsafe { copy(default_stream, CUstream::NULL, from, to, Returns::WhenDone) }
+}
+
+/// `cuMemcpyAsync`.
+pub unsafe fn cuMemcpyAsync(
+    default_stream: CUstream,
+    dst: CUdeviceptr,
+    src: CUdeviceptr,
+    ByteCount: usize,
+    hStream: CUstream,
+) -> Status {
+    let session = session()?;
+    let to = line_of(session, dst, ByteCount)?;
+    let from = line_of(session, src, ByteCount)?;
+    // SAFETY: the caller's promise.
+    unsafe { copy(default_stream, hStream, from, to, Returns::AtOnce) }
+}
+
+/// `cuMemcpy2D_v2`.
+pub unsafe fn cuMemcpy2D_v2(default_stream: CUstream, pCopy: *const CUDA_MEMCPY2D) -> Status {
+    // SAFETY: the caller's promise.
+    unsafe { copy_2d(default_stream, CUstream::NULL, pCopy, Returns::WhenDone) }
+}
+
+/// `cuMemcpy2DUnaligned_v2`: there is no alignment that would make a difference.
+pub unsafe fn cuMemcpy2DUnaligned_v2(
+    default_stream: CUstream,
+    pCopy: *const CUDA_MEMCPY2D,
+) -> Status {
+    // SAFETY: the caller's promise.
+    unsafe { copy_2d(default_stream, CUstream::NULL, pCopy, Returns::WhenDone) }
+}
+
+/// `cuMemcpy2DAsync_v2`.
+pub unsafe fn cuMemcpy2DAsync_v2(
+    default_stream: CUstream,
+    pCopy: *const CUDA_MEMCPY2D,
+    hStream: CUstream,
+) -> Status {
+    // SAFETY: the caller's promise.
+    unsafe { copy_2d(default_stream, hStream, pCopy, Returns::AtOnce) }
+}
+
+/// # Safety
+///
+/// `copy` is null or valid for reading, and what it describes is as CUDA asks.
+unsafe fn copy_2d(
+    default: CUstream,
+    stream: CUstream,
+    description: *const CUDA_MEMCPY2D,
+    returns: Returns,
+) -> Status {
+    let session = session()?;
+    let description = required(description.cast_mut())?;
+    // SAFETY: not null, and then valid for reading by the caller's promise.
+    let d = unsafe { description.read() };
+    let shape = Shape {
+        width_bytes: d.WidthInBytes,
+        height: d.Height,
+    };
+    let from = shape.side(
+        session,
+        d.srcMemoryType,
+        (d.srcHost as usize, d.srcDevice),
+        (d.srcXInBytes, d.srcY, d.srcPitch),
+    )?;
+    let to = shape.side(
+        session,
+        d.dstMemoryType,
+        (d.dstHost as usize, d.dstDevice),
+        (d.dstXInBytes, d.dstY, d.dstPitch),
+    )?;
+    // SAFETY: the caller's promise.
+    unsafe { copy(default, stream, from, to, returns) }
+}
+
+/// The size of a two-dimensional copy.
+#[derive(Clone, Copy)]
+struct Shape {
+    width_bytes: usize,
+    height: usize,
+}
+
+impl Shape {
+    fn side(
+        self,
+        session: &Session,
+        memory: CUmemorytype,
+        (host, device): (usize, CUdeviceptr),
+        (x_bytes, y, pitch_bytes): (usize, usize, usize),
+    ) -> Result<Side, CUresult> {
+        let device = usize::try_from(device.0).map_err(|_| INVALID_VALUE)?;
+        let (base, is_device) = match memory {
+            CUmemorytype::CU_MEMORYTYPE_HOST => (host, false),
+            CUmemorytype::CU_MEMORYTYPE_DEVICE => (device, true),
+            CUmemorytype::CU_MEMORYTYPE_UNIFIED => (device, session.is_device(device)),
+            CUmemorytype::CU_MEMORYTYPE_ARRAY => {
+                return Err(gvirtus_driver_face::unsupported(
+                    "cuMemcpy2D with a CUDA array",
+                ));
+            }
+            _ => return Err(INVALID_VALUE),
+        };
+        // Without a pitch the rows follow each other.
+        let pitch_bytes = match pitch_bytes {
+            0 => self.width_bytes.checked_add(x_bytes).ok_or(INVALID_VALUE)?,
+            pitch => pitch,
+        };
+        let row_end = self.width_bytes.checked_add(x_bytes);
+        if self.height > 1 && row_end.is_none_or(|end| end > pitch_bytes) {
+            return Err(INVALID_VALUE);
+        }
+        let start = y
+            .checked_mul(pitch_bytes)
+            .and_then(|bytes| bytes.checked_add(x_bytes))
+            .and_then(|bytes| bytes.checked_add(base))
+            .ok_or(INVALID_VALUE)?;
+        let rows = Rows::new(start, self.width_bytes, self.height, pitch_bytes);
+        Ok(match is_device {
+            true => Side::Device(rows),
+            false => Side::Host(rows),
+        })
+    }
+}
+
+/// # Safety
+///
+/// Host memory is as CUDA asks.
+unsafe fn copy(
+    default: CUstream,
+    stream: CUstream,
+    from: Side,
+    to: Side,
+    returns: Returns,
+) -> Status {
+    let session = session()?;
+    let stream = session.stream(default, stream)?;
+    session.wire.faults().take_deferred()?;
+    let (Side::Device(rows) | Side::Host(rows)) = to;
+    if rows.bytes() == 0 {
+        return Ok(());
+    }
+    match (from, to) {
+        // SAFETY: the caller's promise.
+        (Side::Host(from), Side::Device(to)) => unsafe {
+            host_to_device(session, stream, from, to, returns)
+        },
+        // SAFETY: the caller's promise.
+        (Side::Device(from), Side::Host(to)) => unsafe {
+            device_to_host(session, stream, from, to)
+        },
+        (Side::Device(from), Side::Device(to)) => device_to_device(session, stream, from, to),
+        // SAFETY: the caller's promise.
+        (Side::Host(from), Side::Host(to)) => unsafe { host_to_host(session, stream, from, to) },
+    }
+}
+
+/// # Safety
+///
+/// `from` is readable.
+unsafe fn host_to_device(
+    session: &Session,
+    stream: StreamRef,
+    from: Rows,
+    to: Rows,
+    returns: Returns,
+) -> Status {
+    check_host(from)?;
+    let to = session.device_rows(to, from)?;
+    let mut body = to.body(stream);
+    body.synchronous = U32::new((returns == Returns::WhenDone).into());
+    let command = Command {
+        opcode: opcode::cuMemcpyHtoDAsync_v2,
+        context: stream.context,
+    };
+    let fill = |buffer: &mut Vec<u8>| buffer.extend_from_slice(body.as_bytes());
+    // SAFETY: the caller's promise.
+    unsafe {
+        session
+            .wire
+            .post_payload(command, fill, Payload::Rows(from))
+    }
+}
+
+/// # Safety
+///
+/// `to` is writable.
+unsafe fn device_to_host(session: &Session, stream: StreamRef, from: Rows, to: Rows) -> Status {
+    check_host(to)?;
+    let body = session.device_rows(from, to)?.body(stream);
+    let command = Command {
+        opcode: opcode::cuMemcpyDtoHAsync_v2,
+        context: stream.context,
+    };
+    let fill = |buffer: &mut Vec<u8>| buffer.extend_from_slice(body.as_bytes());
+    // SAFETY: the caller's promise; there is no payload to send.
+    let outcome = unsafe { session.wire.call(command, fill, Payload::None, to)? };
+    session.wire.faults().take_deferred()?;
+    outcome.successful().map(drop)
+}
+
+fn device_to_device(session: &Session, stream: StreamRef, from: Rows, to: Rows) -> Status {
+    session.check_rows(from)?;
+    session.check_rows(to)?;
+    let (width_bytes, rows) = common_rows(from, to);
+    for (from, to) in rows {
+        let words = [
+            to as u64,
+            from as u64,
+            width_bytes as u64,
+            stream.number.into(),
+        ];
+        session.wire.post(
+            Command {
+                opcode: opcode::cuMemcpyDtoDAsync_v2,
+                context: stream.context,
+            },
+            |buffer| {
+                for word in words {
+                    buffer.extend_from_slice(&word.to_le_bytes());
+                }
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// # Safety
+///
+/// `from` is readable and `to` writable.
+unsafe fn host_to_host(session: &Session, stream: StreamRef, from: Rows, to: Rows) -> Status {
+    check_host(from)?;
+    check_host(to)?;
+    let word = U64::new(stream.number.into());
+    session.call_or_deferred(opcode::cuStreamSynchronize, stream.context, word.as_bytes())?;
+    let (width_bytes, rows) = common_rows(from, to);
+    for (from, to) in rows {
+        // SAFETY: the caller's promise; the rows may overlap.
+        unsafe { std::ptr::copy(from as *const u8, to as *mut u8, width_bytes) };
+    }
+    Ok(())
+}
+
+/// Pairs of rows of equal length. Of two sides, one may have become a single row.
+fn common_rows(from: Rows, to: Rows) -> (usize, impl Iterator<Item = (usize, usize)>) {
+    let split = |rows: Rows, like: Rows| match rows.height == like.height {
+        true => rows,
+        false => Rows {
+            width_bytes: like.width_bytes,
+            height: like.height,
+            pitch_bytes: like.width_bytes,
+            ..rows
+        },
+    };
+    let (from, to) = match from.height >= to.height {
+        true => (from, split(to, from)),
+        false => (split(from, to), to),
+    };
+    (from.width_bytes, from.addresses().zip(to.addresses()))
+}
+
+/// Rows in device memory, as they travel.
+struct DeviceRows {
+    address: u64,
+    pitch_bytes: u64,
+    width_bytes: u64,
+    height: u64,
+}
+
+impl DeviceRows {
+    const fn body(&self, stream: StreamRef) -> Copy2D {
+        Copy2D {
+            device_address: U64::new(self.address),
+            device_pitch_bytes: U64::new(self.pitch_bytes),
+            width_bytes: U64::new(self.width_bytes),
+            height: U64::new(self.height),
+            stream: U32::new(stream.number),
+            synchronous: U32::new(1),
+        }
+    }
+}
+
+impl Session {
+    fn is_device(&self, address: usize) -> bool {
+        self.device_ranges.read().find(address as u64).is_some()
+    }
+
+    fn check_rows(&self, rows: Rows) -> Status {
+        self.check_device_rows(
+            rows.address as u64,
+            rows.width_bytes as u64,
+            rows.height as u64,
+            rows.pitch_bytes as u64,
+        )
+    }
+
+    /// The device's side of a copy, if it is device memory.
+    fn device_rows(&self, rows: Rows, host: Rows) -> Result<DeviceRows, CUresult> {
+        self.check_rows(rows)?;
+        debug_assert_eq!(rows.bytes(), host.bytes(), "both sides have one size");
+        Ok(DeviceRows {
+            address: rows.address as u64,
+            pitch_bytes: rows.pitch_bytes as u64,
+            width_bytes: rows.width_bytes as u64,
+            height: rows.height as u64,
+        })
+    }
+}
+
+fn check_host(rows: Rows) -> Status {
+    let last = rows.pitch_bytes.checked_mul(rows.height - 1);
+    let end = last
+        .and_then(|last| last.checked_add(rows.width_bytes))
+        .and_then(|bytes| bytes.checked_add(rows.address));
+    // The memory of a process ends long before this.
+    if rows.address == 0 || end.is_none_or(|end| end > isize::MAX as usize) {
+        return Err(INVALID_VALUE);
+    }
+    Ok(())
+}
+
+fn device_line(address: CUdeviceptr, bytes: usize) -> Result<Side, CUresult> {
+    let address = usize::try_from(address.0).map_err(|_| INVALID_VALUE)?;
+    Ok(Side::Device(Rows::line(address, bytes)))
+}
+
+fn host_line(address: *const c_void, bytes: usize) -> Side {
+    Side::Host(Rows::line(address as usize, bytes))
+}
+
+/// Of whichever side the address is.
+fn line_of(session: &Session, address: CUdeviceptr, bytes: usize) -> Result<Side, CUresult> {
+    let address = usize::try_from(address.0).map_err(|_| INVALID_VALUE)?;
+    let line = Rows::line(address, bytes);
+    Ok(match session.is_device(address) {
+        true => Side::Device(line),
+        false => Side::Host(line),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_with_and_without_gaps_are_paired() {
+        let gaps = Rows::new(1000, 4, 3, 16);
+        let dense = Rows::new(5000, 4, 3, 4);
+        assert_eq!((dense.height, dense.width_bytes), (1, 12));
+        for (from, to, expected) in [
+            (gaps, dense, vec![(1000, 5000), (1016, 5004), (1032, 5008)]),
+            (dense, gaps, vec![(5000, 1000), (5004, 1016), (5008, 1032)]),
+        ] {
+            let (width, rows) = common_rows(from, to);
+            assert_eq!((width, rows.collect::<Vec<_>>()), (4, expected));
+        }
+        let (width, rows) = common_rows(dense, dense);
+        assert_eq!((width, rows.count()), (12, 1));
+    }
+
+    #[test]
+    fn host_rows_outside_of_all_memory_are_refused() {
+        assert_eq!(check_host(Rows::line(4096, 10)), Ok(()));
+        for rows in [
+            Rows::line(0, 10),
+            Rows::line(usize::MAX - 4, 10),
+            Rows::new(4096, 8, usize::MAX / 2, 16),
+        ] {
+            assert_eq!(check_host(rows), Err(INVALID_VALUE));
+        }
+    }
+}

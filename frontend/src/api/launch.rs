@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Launches: posted. The parameters are gathered straight into the command queue.
+//!
+//! What CUDA refuses at the call is refused at the call, as far as the client knows enough without
+//! asking; everything else is told by a later call.
+
+use std::ffi::c_void;
+
+use gvirtus_abi::{
+    CUfunction, CUlaunchAttribute, CUlaunchAttributeID as Attribute, CUlaunchAttributeValue,
+    CUlaunchConfig, CUresult, CUstream,
+};
+use gvirtus_protocol::command::{ATTRIBUTE_BYTES, Launch};
+use gvirtus_protocol::limits::LAUNCH_ATTRIBUTES_MAX;
+use gvirtus_protocol::opcode;
+use zerocopy::IntoBytes as _;
+use zerocopy::little_endian::{U32, U64};
+
+use super::{INVALID_VALUE, Status, required};
+use crate::device::LaunchLimits;
+use crate::image::{ImageKind, Kernel};
+use crate::process::session;
+use crate::wire::Command;
+
+/// `CU_LAUNCH_PARAM_END`, `_BUFFER_POINTER`, `_BUFFER_SIZE` of the `extra` argument.
+const EXTRA_END: usize = 0;
+const EXTRA_BUFFER_POINTER: usize = 1;
+const EXTRA_BUFFER_SIZE: usize = 2;
+
+const _: () = assert!(size_of::<CUlaunchAttribute>() == ATTRIBUTE_BYTES);
+
+/// The size of a launch.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    grid: [u32; 3],
+    block: [u32; 3],
+    shared_bytes: u32,
+}
+
+/// Where the parameters are.
+#[derive(Clone, Copy)]
+enum Parameters {
+    /// A pointer to each.
+    Each(*mut *mut c_void),
+    /// All together, with their gaps.
+    Together(*const u8),
+    /// The kernel has none.
+    None,
+}
+
+/// `cuLaunchKernel`.
+#[inline]
+pub unsafe fn cuLaunchKernel(
+    default_stream: CUstream,
+    f: CUfunction,
+    gridDimX: u32,
+    gridDimY: u32,
+    gridDimZ: u32,
+    blockDimX: u32,
+    blockDimY: u32,
+    blockDimZ: u32,
+    sharedMemBytes: u32,
+    hStream: CUstream,
+    kernelParams: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> Status {
+    let shape = Shape {
+        grid: [gridDimX, gridDimY, gridDimZ],
+        block: [blockDimX, blockDimY, blockDimZ],
+        shared_bytes: sharedMemBytes,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { launch(default_stream, hStream, f, shape, &[], kernelParams, extra) }
+}
+
+/// `cuLaunchCooperativeKernel`.
+pub unsafe fn cuLaunchCooperativeKernel(
+    default_stream: CUstream,
+    f: CUfunction,
+    gridDimX: u32,
+    gridDimY: u32,
+    gridDimZ: u32,
+    blockDimX: u32,
+    blockDimY: u32,
+    blockDimZ: u32,
+    sharedMemBytes: u32,
+    hStream: CUstream,
+    kernelParams: *mut *mut c_void,
+) -> Status {
+    let shape = Shape {
+        grid: [gridDimX, gridDimY, gridDimZ],
+        block: [blockDimX, blockDimY, blockDimZ],
+        shared_bytes: sharedMemBytes,
+    };
+    let mut value = CUlaunchAttributeValue { pad: [0; 64] };
+    value.cooperative = 1;
+    let cooperative = CUlaunchAttribute {
+        id: Attribute::CU_LAUNCH_ATTRIBUTE_COOPERATIVE,
+        pad: [0; 4],
+        value,
+    };
+    // SAFETY: the caller's promise.
+    unsafe {
+        launch(
+            default_stream,
+            hStream,
+            f,
+            shape,
+            &[cooperative],
+            kernelParams,
+            std::ptr::null_mut(),
+        )
+    }
+}
+
+/// `cuLaunchKernelEx`.
+pub unsafe fn cuLaunchKernelEx(
+    default_stream: CUstream,
+    config: *const CUlaunchConfig,
+    f: CUfunction,
+    kernelParams: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> Status {
+    let config = required(config.cast_mut())?;
+    // SAFETY: not null, and then valid for reading by the caller's promise.
+    let config = unsafe { config.read() };
+    let shape = Shape {
+        grid: [config.gridDimX, config.gridDimY, config.gridDimZ],
+        block: [config.blockDimX, config.blockDimY, config.blockDimZ],
+        shared_bytes: config.sharedMemBytes,
+    };
+    let attributes: &[CUlaunchAttribute] = match config.numAttrs {
+        0 => &[],
+        count => {
+            let attributes = required(config.attrs)?;
+            // SAFETY: the caller promises `numAttrs` attributes.
+            unsafe { std::slice::from_raw_parts(attributes, count as usize) }
+        }
+    };
+    // SAFETY: the caller's promise.
+    unsafe {
+        launch(
+            default_stream,
+            config.hStream,
+            f,
+            shape,
+            attributes,
+            kernelParams,
+            extra,
+        )
+    }
+}
+
+/// # Safety
+///
+/// As `cuLaunchKernel`.
+#[inline]
+unsafe fn launch(
+    default: CUstream,
+    stream: CUstream,
+    function: CUfunction,
+    shape: Shape,
+    attributes: &[CUlaunchAttribute],
+    params: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> Status {
+    let session = session()?;
+    let context = session.current_or_deferred()?;
+    let kernel = session.kernel(function.0)?;
+    let stream = session.stream(default, stream)?;
+    let foreign = matches!(kernel.kind, ImageKind::Module(owner) if owner != context.number);
+    if foreign || stream.context != context.number {
+        return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
+    }
+    let limits = &session.devices[context.device as usize].launch_limits;
+    shape.check(limits, &kernel)?;
+    let attribute_count = check_attributes(attributes, limits)?;
+    // SAFETY: the caller's promise.
+    let parameters = unsafe { Parameters::new(&kernel, params, extra)? };
+    let body = Launch {
+        function: U64::new(kernel.number.to_word()),
+        stream: U64::new(stream.number.into()),
+        grid: shape.grid.map(U32::new),
+        block: shape.block.map(U32::new),
+        shared_bytes: U32::new(shape.shared_bytes),
+        attribute_count: U32::new(attribute_count),
+        parameter_bytes: U32::new(kernel.parameter_bytes),
+    };
+    let command = Command {
+        opcode: opcode::cuLaunchKernel,
+        context: context.number,
+    };
+    session.wire.post(command, |buffer| {
+        buffer.extend_from_slice(body.as_bytes());
+        for attribute in attributes.iter().filter(|a| !is_ignored(a)) {
+            append_attribute(buffer, attribute);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { parameters.append_to(buffer, &kernel) };
+    })
+}
+
+impl Shape {
+    #[inline]
+    fn check(&self, limits: &LaunchLimits, kernel: &Kernel) -> Status {
+        let fits = |size: &[u32; 3], limits: &[u32; 3]| {
+            size.iter()
+                .zip(limits)
+                .all(|(size, limit)| (1..=*limit).contains(size))
+        };
+        let threads: u64 = self
+            .block
+            .iter()
+            .fold(1, |threads, size| threads.saturating_mul(u64::from(*size)));
+        if !fits(&self.grid, &limits.grid)
+            || !fits(&self.block, &limits.block)
+            || threads > limits.threads_per_block
+            || self.shared_bytes > limits.shared_bytes
+        {
+            return Err(INVALID_VALUE);
+        }
+        if kernel
+            .threads_per_block_max()
+            .is_some_and(|max| threads > max)
+        {
+            return Err(CUresult::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+        }
+        Ok(())
+    }
+}
+
+impl Parameters {
+    /// # Safety
+    ///
+    /// As `cuLaunchKernel`.
+    #[inline]
+    unsafe fn new(
+        kernel: &Kernel,
+        params: *mut *mut c_void,
+        extra: *mut *mut c_void,
+    ) -> Result<Self, CUresult> {
+        match (params.is_null(), extra.is_null()) {
+            (false, false) => Err(INVALID_VALUE),
+            (false, true) => Ok(Self::Each(params)),
+            (true, true) if kernel.parameters.is_empty() => Ok(Self::None),
+            (true, true) => Err(INVALID_VALUE),
+            // SAFETY: the caller's promise.
+            (true, false) => unsafe { Self::from_extra(kernel, extra) },
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `extra` is a list that CUDA's documentation describes.
+    #[cold]
+    unsafe fn from_extra(kernel: &Kernel, extra: *mut *mut c_void) -> Result<Self, CUresult> {
+        let (mut buffer, mut bytes) = (std::ptr::null::<u8>(), None);
+        let mut index = 0;
+        loop {
+            // SAFETY: the list has not ended before this element.
+            let what = unsafe { extra.add(index).read() } as usize;
+            if what == EXTRA_END {
+                break;
+            }
+            // SAFETY: a value follows every name.
+            let value = unsafe { extra.add(index + 1).read() };
+            match what {
+                EXTRA_BUFFER_POINTER => buffer = value.cast(),
+                EXTRA_BUFFER_SIZE => {
+                    // SAFETY: the value is a pointer to a size by CUDA's documentation.
+                    bytes = Some(unsafe { required(value.cast::<usize>())?.read() });
+                }
+                _ => return Err(INVALID_VALUE),
+            }
+            index += 2;
+        }
+        if kernel.parameter_bytes == 0 {
+            return Ok(Self::None);
+        }
+        match bytes {
+            Some(bytes) if bytes >= kernel.parameter_bytes as usize && !buffer.is_null() => {
+                Ok(Self::Together(buffer))
+            }
+            _ => Err(INVALID_VALUE),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The parameters are readable.
+    #[inline]
+    unsafe fn append_to(self, buffer: &mut Vec<u8>, kernel: &Kernel) {
+        let bytes = kernel.parameter_bytes as usize;
+        match self {
+            Self::None => {}
+            Self::Together(parameters) => {
+                // SAFETY: `from_extra` has compared the sizes; the caller promises the rest.
+                buffer.extend_from_slice(unsafe { std::slice::from_raw_parts(parameters, bytes) });
+            }
+            Self::Each(parameters) => {
+                let start = buffer.len();
+                buffer.resize(start + bytes, 0);
+                for (index, (offset, size)) in kernel.parameters.iter().enumerate() {
+                    let place = &mut buffer[start + *offset as usize..][..*size as usize];
+                    // SAFETY: the caller promises a pointer to each parameter.
+                    unsafe {
+                        let from = parameters.add(index).read().cast::<u8>();
+                        std::ptr::copy_nonoverlapping(from, place.as_mut_ptr(), place.len());
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn is_ignored(attribute: &CUlaunchAttribute) -> bool {
+    attribute.id == Attribute::CU_LAUNCH_ATTRIBUTE_IGNORE
+}
+
+/// How many attributes travel.
+fn check_attributes(
+    attributes: &[CUlaunchAttribute],
+    limits: &LaunchLimits,
+) -> Result<u32, CUresult> {
+    let mut count = 0;
+    for attribute in attributes.iter().filter(|a| !is_ignored(a)) {
+        count += 1;
+        match attribute.id {
+            Attribute::CU_LAUNCH_ATTRIBUTE_COOPERATIVE if !limits.is_cooperative => {
+                return Err(CUresult::CUDA_ERROR_NOT_SUPPORTED);
+            }
+            Attribute::CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW
+            | Attribute::CU_LAUNCH_ATTRIBUTE_COOPERATIVE
+            | Attribute::CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY
+            | Attribute::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+            | Attribute::CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE
+            | Attribute::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
+            | Attribute::CU_LAUNCH_ATTRIBUTE_PRIORITY
+            | Attribute::CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP
+            | Attribute::CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN
+            | Attribute::CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION
+            | Attribute::CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT
+            | Attribute::CU_LAUNCH_ATTRIBUTE_NVLINK_UTIL_CENTRIC_SCHEDULING
+            | Attribute::CU_LAUNCH_ATTRIBUTE_PORTABLE_CLUSTER_SIZE_MODE
+            | Attribute::CU_LAUNCH_ATTRIBUTE_SHARED_MEMORY_MODE => {}
+            Attribute::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT
+            | Attribute::CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT
+            | Attribute::CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE => {
+                return Err(gvirtus_driver_face::unsupported(
+                    "a launch attribute with an event or a graph node",
+                ));
+            }
+            _ => {
+                return Err(gvirtus_driver_face::unsupported(
+                    "an unknown launch attribute",
+                ));
+            }
+        }
+    }
+    if count as usize > LAUNCH_ATTRIBUTES_MAX {
+        return Err(INVALID_VALUE);
+    }
+    Ok(count)
+}
+
+fn append_attribute(buffer: &mut Vec<u8>, attribute: &CUlaunchAttribute) {
+    buffer.extend_from_slice(&attribute.id.0.to_le_bytes());
+    buffer.extend_from_slice(&[0; 4]);
+    // SAFETY: the union is plain data of this size, of which the application filled what the
+    // attribute needs; the rest is sent as it is.
+    let value: [u8; 64] = unsafe { std::mem::transmute(attribute.value) };
+    buffer.extend_from_slice(&value);
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The functions of the CUDA driver API, one for each symbol that the client supports.
+//!
+//! All are unsafe as their C declarations are: pointers must be what the CUDA documentation asks for,
+//! handles may be anything. Functions that have a second symbol for the per-thread default stream have
+//! one more, first argument `default_stream`: what a null stream means. An error is the `CUresult`
+//! that the application gets.
+
+#![allow(
+    non_snake_case,
+    reason = "functions and arguments are named like those of cuda.h"
+)]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "the safety of every function here is that of the C function with its name"
+)]
+#![allow(
+    clippy::missing_errors_doc,
+    reason = "the errors are those that the CUDA documentation lists for the function"
+)]
+#![allow(
+    clippy::too_many_arguments,
+    reason = "the arguments are those of the C function"
+)]
+
+mod context;
+mod copy;
+mod device;
+mod event;
+mod function;
+mod image;
+mod launch;
+mod library;
+mod memory;
+mod module;
+mod occupancy;
+mod pointer;
+mod stream;
+mod system;
+#[cfg(test)]
+mod tests;
+
+use gvirtus_abi::CUresult;
+
+pub use self::context::*;
+// Not the one that only travels.
+pub use self::context::cuCtxSetCacheConfig;
+pub use self::copy::*;
+pub use self::device::*;
+pub use self::event::*;
+pub use self::function::*;
+pub use self::launch::*;
+pub use self::library::*;
+pub use self::memory::*;
+pub use self::module::*;
+pub use self::occupancy::*;
+pub use self::pointer::*;
+pub use self::stream::*;
+pub use self::system::*;
+pub use crate::regular::*;
+
+pub(crate) use self::stream::StreamAttribute;
+
+/// What the application gets.
+type Status = Result<(), CUresult>;
+
+const INVALID_VALUE: CUresult = CUresult::CUDA_ERROR_INVALID_VALUE;
+
+/// Refuses a null pointer, before anything is done.
+fn required<T>(place: *mut T) -> Result<*mut T, CUresult> {
+    if place.is_null() {
+        return Err(INVALID_VALUE);
+    }
+    Ok(place)
+}
+
+/// Writes an output that must not be null.
+///
+/// # Safety
+///
+/// `place` is null or valid for writing.
+unsafe fn put<T>(place: *mut T, value: T) -> Status {
+    let place = required(place)?;
+    // SAFETY: not null, and then valid for writing by the caller's promise.
+    unsafe { place.write(value) };
+    Ok(())
+}
+
+/// Writes an output that may be null.
+///
+/// # Safety
+///
+/// `place` is null or valid for writing.
+unsafe fn put_optional<T>(place: *mut T, value: T) {
+    if !place.is_null() {
+        // SAFETY: not null, and then valid for writing by the caller's promise.
+        unsafe { place.write(value) };
+    }
+}
+
+/// The text behind a C string that must not be null.
+///
+/// # Safety
+///
+/// `text` is null or a C string that lives for `'a`.
+unsafe fn text<'a>(text: *const std::ffi::c_char) -> Result<&'a std::ffi::CStr, CUresult> {
+    if text.is_null() {
+        return Err(INVALID_VALUE);
+    }
+    // SAFETY: not null, and then a C string by the caller's promise.
+    Ok(unsafe { std::ffi::CStr::from_ptr(text) })
+}

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Streams. Making and ending one is posted; what it was made with is answered here. Streams are never
+//! capturing, because graphs are not supported.
+
+use std::cell::Cell;
+
+use gvirtus_abi::{
+    CU_STREAM_LEGACY, CU_STREAM_PER_THREAD, CUcontext, CUdevice, CUgraph, CUgraphEdgeData,
+    CUgraphNode, CUlaunchAttributeID as Attribute, CUlaunchAttributeValue, CUresult, CUstream,
+    CUstream_flags, CUstreamAttrID, CUstreamAttrValue, CUstreamCaptureMode, CUstreamCaptureStatus,
+};
+use gvirtus_protocol::command::Word;
+use gvirtus_protocol::opcode;
+use zerocopy::IntoBytes as _;
+use zerocopy::little_endian::U64;
+
+use super::{INVALID_VALUE, Status, put, required};
+use crate::handle::Kind;
+use crate::process::session;
+use crate::session::{Session, stream_key};
+use crate::thread;
+
+/// `cuStreamCreate`.
+pub unsafe fn cuStreamCreate(phStream: *mut CUstream, Flags: u32) -> Status {
+    // SAFETY: the caller's promise.
+    unsafe { cuStreamCreateWithPriority(phStream, Flags, 0) }
+}
+
+/// `cuStreamCreateWithPriority`. A priority out of range becomes the nearest one in range.
+pub unsafe fn cuStreamCreateWithPriority(
+    phStream: *mut CUstream,
+    flags: u32,
+    priority: i32,
+) -> Status {
+    let session = session()?;
+    let context = session.current()?;
+    let phStream = required(phStream)?;
+    if flags & !CUstream_flags::CU_STREAM_NON_BLOCKING.0 != 0 {
+        return Err(INVALID_VALUE);
+    }
+    let priority = match priority {
+        0 => 0,
+        priority => {
+            let (mut least, mut greatest) = (0, 0);
+            // SAFETY: two places for numbers.
+            unsafe { super::cuCtxGetStreamPriorityRange(&raw mut least, &raw mut greatest)? };
+            // The greatest priority is the smallest number.
+            priority.max(greatest).min(least)
+        }
+    };
+    let current = thread::current(session);
+    let key = session.create_stream(context, current, flags, priority)?;
+    // SAFETY: the caller's promise.
+    unsafe { put(phStream, CUstream(key.handle(Kind::Stream))) }
+}
+
+/// `cuStreamDestroy`.
+pub unsafe fn cuStreamDestroy(hStream: CUstream) -> Status {
+    // SAFETY: the caller's promise.
+    unsafe { cuStreamDestroy_v2(hStream) }
+}
+
+/// `cuStreamDestroy_v2`.
+pub unsafe fn cuStreamDestroy_v2(hStream: CUstream) -> Status {
+    let session = session()?;
+    session.destroy_stream(stream_key(hStream)?)?;
+    session.wire.faults().check()?;
+    session.wire.faults().take_deferred()
+}
+
+/// `cuStreamSynchronize`.
+pub unsafe fn cuStreamSynchronize(default_stream: CUstream, hStream: CUstream) -> Status {
+    let session = session()?;
+    let stream = session.stream(default_stream, hStream)?;
+    let body = Word {
+        word: U64::new(stream.number.into()),
+    };
+    let reply =
+        session.call_or_deferred(opcode::cuStreamSynchronize, stream.context, body.as_bytes());
+    reply.map(drop)
+}
+
+/// `cuStreamGetPriority`.
+pub unsafe fn cuStreamGetPriority(
+    default_stream: CUstream,
+    hStream: CUstream,
+    priority: *mut i32,
+) -> Status {
+    let known = known(session()?, default_stream, hStream)?;
+    // SAFETY: the caller's promise.
+    unsafe { put(priority, known.priority) }
+}
+
+/// `cuStreamGetId`.
+pub unsafe fn cuStreamGetId(
+    default_stream: CUstream,
+    hStream: CUstream,
+    streamId: *mut u64,
+) -> Status {
+    let known = known(session()?, default_stream, hStream)?;
+    // SAFETY: the caller's promise.
+    unsafe { put(streamId, known.id) }
+}
+
+/// `cuStreamGetFlags`.
+pub unsafe fn cuStreamGetFlags(
+    default_stream: CUstream,
+    hStream: CUstream,
+    flags: *mut u32,
+) -> Status {
+    let known = known(session()?, default_stream, hStream)?;
+    // SAFETY: the caller's promise.
+    unsafe { put(flags, known.flags) }
+}
+
+/// `cuStreamGetDevice`.
+pub unsafe fn cuStreamGetDevice(
+    default_stream: CUstream,
+    hStream: CUstream,
+    device: *mut CUdevice,
+) -> Status {
+    let known = known(session()?, default_stream, hStream)?;
+    let ordinal = i32::try_from(known.device).map_err(|_| CUresult::CUDA_ERROR_UNKNOWN)?;
+    // SAFETY: the caller's promise.
+    unsafe { put(device, CUdevice(ordinal)) }
+}
+
+/// `cuStreamGetCtx`.
+pub unsafe fn cuStreamGetCtx(
+    default_stream: CUstream,
+    hStream: CUstream,
+    pctx: *mut CUcontext,
+) -> Status {
+    let known = known(session()?, default_stream, hStream)?;
+    // SAFETY: the caller's promise.
+    unsafe { put(pctx, known.context_handle) }
+}
+
+/// `cuStreamIsCapturing`.
+pub unsafe fn cuStreamIsCapturing(
+    default_stream: CUstream,
+    hStream: CUstream,
+    captureStatus: *mut CUstreamCaptureStatus,
+) -> Status {
+    known(session()?, default_stream, hStream)?;
+    let none = CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE;
+    // SAFETY: the caller's promise.
+    unsafe { put(captureStatus, none) }
+}
+
+/// `cuStreamGetCaptureInfo_v2`: of a stream that is not capturing, only the status is told.
+pub unsafe fn cuStreamGetCaptureInfo_v2(
+    default_stream: CUstream,
+    hStream: CUstream,
+    captureStatus_out: *mut CUstreamCaptureStatus,
+    _id_out: *mut u64,
+    _graph_out: *mut CUgraph,
+    _dependencies_out: *mut *const CUgraphNode,
+    _numDependencies_out: *mut usize,
+) -> Status {
+    // SAFETY: the caller's promise.
+    unsafe { cuStreamIsCapturing(default_stream, hStream, captureStatus_out) }
+}
+
+/// `cuStreamGetCaptureInfo_v3`, as the second version.
+pub unsafe fn cuStreamGetCaptureInfo_v3(
+    default_stream: CUstream,
+    hStream: CUstream,
+    captureStatus_out: *mut CUstreamCaptureStatus,
+    _id_out: *mut u64,
+    _graph_out: *mut CUgraph,
+    _dependencies_out: *mut *const CUgraphNode,
+    _edgeData_out: *mut *const CUgraphEdgeData,
+    _numDependencies_out: *mut usize,
+) -> Status {
+    // SAFETY: the caller's promise.
+    unsafe { cuStreamIsCapturing(default_stream, hStream, captureStatus_out) }
+}
+
+/// `cuThreadExchangeStreamCaptureMode`: a mode of the thread without consequences here.
+pub unsafe fn cuThreadExchangeStreamCaptureMode(mode: *mut CUstreamCaptureMode) -> Status {
+    thread_local! {
+        static MODE: Cell<CUstreamCaptureMode> =
+            const { Cell::new(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_GLOBAL) };
+    }
+    session()?;
+    let mode = required(mode)?;
+    // SAFETY: not null, and then valid for reading by the caller's promise.
+    let new = unsafe { mode.read() };
+    if new.name().is_none() {
+        return Err(INVALID_VALUE);
+    }
+    let old = MODE.replace(new);
+    // SAFETY: as above, and valid for writing.
+    unsafe { put(mode, old) }
+}
+
+/// `cuStreamSetAttribute`: the attributes are hints about speed; they are remembered.
+pub unsafe fn cuStreamSetAttribute(
+    default_stream: CUstream,
+    hStream: CUstream,
+    attr: CUstreamAttrID,
+    param: *const CUstreamAttrValue,
+) -> Status {
+    let session = session()?;
+    let known = known(session, default_stream, hStream)?;
+    let param = required(param.cast_mut())?;
+    if !is_stream_attribute(attr) {
+        return Err(INVALID_VALUE);
+    }
+    // SAFETY: not null, and then valid for reading by the caller's promise.
+    let value = unsafe { param.read() };
+    let mut all = session.stream_attributes.lock();
+    all.insert((known.id, attr.0), StreamAttribute(value));
+    Ok(())
+}
+
+/// `cuStreamGetAttribute`.
+pub unsafe fn cuStreamGetAttribute(
+    default_stream: CUstream,
+    hStream: CUstream,
+    attr: CUstreamAttrID,
+    value: *mut CUstreamAttrValue,
+) -> Status {
+    let session = session()?;
+    let known = known(session, default_stream, hStream)?;
+    if !is_stream_attribute(attr) {
+        return Err(INVALID_VALUE);
+    }
+    let set = session
+        .stream_attributes
+        .lock()
+        .get(&(known.id, attr.0))
+        .copied();
+    let unset = || {
+        let mut value = CUlaunchAttributeValue { pad: [0; 64] };
+        if attr == Attribute::CU_LAUNCH_ATTRIBUTE_PRIORITY {
+            value.priority = known.priority;
+        }
+        StreamAttribute(value)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { put(value, set.unwrap_or_else(unset).0) }
+}
+
+/// `cuStreamCopyAttributes`.
+pub unsafe fn cuStreamCopyAttributes(
+    default_stream: CUstream,
+    dstStream: CUstream,
+    srcStream: CUstream,
+) -> Status {
+    let session = session()?;
+    let to = known(session, default_stream, dstStream)?;
+    let from = known(session, default_stream, srcStream)?;
+    let mut all = session.stream_attributes.lock();
+    let copied: Vec<_> = all
+        .iter()
+        .filter(|((stream, _), _)| *stream == from.id)
+        .map(|((_, attribute), value)| ((to.id, *attribute), *value))
+        .collect();
+    all.extend(copied);
+    Ok(())
+}
+
+/// The value of a stream's attribute.
+#[derive(Clone, Copy)]
+pub(crate) struct StreamAttribute(CUlaunchAttributeValue);
+
+// SAFETY: the pointers in it are addresses that nobody follows.
+unsafe impl Send for StreamAttribute {}
+
+/// What was known of a stream when it was made.
+struct Known {
+    context_handle: CUcontext,
+    device: u32,
+    flags: u32,
+    priority: i32,
+    id: u64,
+}
+
+fn known(session: &Session, default: CUstream, handle: CUstream) -> Result<Known, CUresult> {
+    let key = match if handle.is_null() { default } else { handle } {
+        CU_STREAM_LEGACY => {
+            let context = session.current()?;
+            let entry = *session.contexts.lock().entry(context.number);
+            return Ok(Known {
+                context_handle: entry.handle(),
+                device: entry.device,
+                flags: 0,
+                priority: 0,
+                id: entry.legacy_stream_id,
+            });
+        }
+        CU_STREAM_PER_THREAD => session.thread_stream(session.current()?)?,
+        handle => stream_key(handle)?,
+    };
+    let stream = session.streams.get(key);
+    let stream = stream.ok_or(CUresult::CUDA_ERROR_INVALID_HANDLE)?;
+    session.wire.faults().check()?;
+    Ok(Known {
+        context_handle: stream.context_handle,
+        device: stream.device,
+        flags: stream.flags,
+        priority: stream.priority,
+        id: stream.id,
+    })
+}
+
+fn is_stream_attribute(attribute: CUstreamAttrID) -> bool {
+    matches!(
+        attribute,
+        Attribute::CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW
+            | Attribute::CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY
+            | Attribute::CU_LAUNCH_ATTRIBUTE_PRIORITY
+            | Attribute::CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP
+            | Attribute::CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN
+    )
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Opening a session: connection, hello, welcome.
+
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd as _;
+use std::time::Instant;
+
+use gvirtus_protocol::handshake::{
+    ClientIdentity, HandshakeError, Hello, PREAMBLE_BYTES, Welcome, read_server_preamble,
+};
+use gvirtus_transport::{ConnectError, Endpoint, Stream, connect, write_all_vectored};
+
+use crate::config::{ConfigError, Environment};
+use crate::limits::HANDSHAKE_TIMEOUT;
+use crate::statistics;
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// The user's fault.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Nobody there.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Somebody else there, or the backend refuses.
+    #[error("no session with {endpoint}: {source}")]
+    Handshake {
+        /// Where to.
+        endpoint: Endpoint,
+        /// What the peer did.
+        source: HandshakeError,
+    },
+    /// The connection broke.
+    #[error("no session with {endpoint}: {source}")]
+    Io {
+        /// Where to.
+        endpoint: Endpoint,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+}
+
+/// A connection whose handshake is over.
+pub(crate) struct Opened {
+    /// Commands may follow.
+    pub(crate) stream: Box<dyn Stream>,
+    /// For messages.
+    pub(crate) endpoint: Endpoint,
+    /// What the backend offers.
+    pub(crate) welcome: Welcome,
+}
+
+/// Opens a session with the configured backend.
+///
+/// # Errors
+///
+/// One sentence for the user.
+pub(crate) fn open(environment: &Environment) -> Result<Opened, OpenError> {
+    let endpoint = environment.endpoint()?;
+    let credentials = environment.credentials()?;
+    let stream = connect(&endpoint)?;
+    match shake_hands(&*stream, credentials) {
+        Ok(welcome) => Ok(Opened {
+            stream,
+            endpoint,
+            welcome,
+        }),
+        Err(Failure::Io(source)) => Err(OpenError::Io { endpoint, source }),
+        Err(Failure::Handshake(source)) => Err(OpenError::Handshake { endpoint, source }),
+    }
+}
+
+enum Failure {
+    Io(io::Error),
+    Handshake(HandshakeError),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<HandshakeError> for Failure {
+    fn from(error: HandshakeError) -> Self {
+        Self::Handshake(error)
+    }
+}
+
+fn shake_hands(stream: &dyn Stream, credentials: Vec<u8>) -> Result<Welcome, Failure> {
+    let hello = Hello::new(identity(), credentials).encode();
+    write_all_vectored(stream, &mut [IoSlice::new(&hello)])?;
+    statistics::SENT_BYTES.add(hello.len() as u64);
+    let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+    let mut preamble = [0; PREAMBLE_BYTES];
+    read_exactly(stream, &mut preamble, deadline)?;
+    let announced = read_server_preamble(&preamble)?;
+    let mut body = vec![0; announced.length];
+    read_exactly(stream, &mut body, deadline)?;
+    Ok(Welcome::decode(announced, &body)?)
+}
+
+/// Reads no byte more than asked for: what follows is the session's.
+fn read_exactly(stream: &dyn Stream, buffer: &mut [u8], deadline: Instant) -> io::Result<()> {
+    let mut done = 0;
+    while done < buffer.len() {
+        wait_readable(stream, deadline)?;
+        match stream.read(&mut buffer[done..])? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => done += count,
+        }
+    }
+    statistics::RECEIVED_BYTES.add(done as u64);
+    Ok(())
+}
+
+fn wait_readable(stream: &dyn Stream, deadline: Instant) -> io::Result<()> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut descriptor = libc::pollfd {
+            fd: stream.descriptor().as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let timeout_ms = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: one valid entry.
+        match unsafe { libc::poll(&raw mut descriptor, 1, timeout_ms) } {
+            0 => return Err(io::ErrorKind::TimedOut.into()),
+            1 => return Ok(()),
+            _ => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+fn identity() -> ClientIdentity {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let program = std::env::current_exe().unwrap_or_default();
+    let program = program.file_name().unwrap_or_default();
+    ClientIdentity {
+        pid: std::process::id(),
+        host: host.trim().to_owned(),
+        program: program.to_string_lossy().into_owned(),
+    }
+}

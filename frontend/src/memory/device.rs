@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The device memory that the application knows of: allocations, and the variables of modules.
+
+use std::collections::BTreeMap;
+
+use gvirtus_abi::CUresult;
+
+use super::reserve::Pages;
+
+/// A piece of device memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeviceRange {
+    /// First address.
+    pub(crate) base: u64,
+    /// Bytes.
+    pub(crate) bytes: u64,
+    /// Number of its context.
+    pub(crate) context: u16,
+    /// Ordinal of its device.
+    pub(crate) device: u32,
+    /// As `CU_POINTER_ATTRIBUTE_BUFFER_ID` says; unique in a session.
+    pub(crate) id: u64,
+    /// Number of the module or library whose variable it is; nothing for an allocation.
+    pub(crate) image: Option<u32>,
+    /// Whether its pages are reserved in the application's process.
+    pub(crate) is_reserved: bool,
+}
+
+impl DeviceRange {
+    const fn pages(&self) -> Pages {
+        Pages::touched(self.base, self.bytes)
+    }
+}
+
+/// All device memory, by address.
+#[derive(Debug, Default)]
+pub(crate) struct DeviceRanges {
+    by_base: BTreeMap<u64, DeviceRange>,
+}
+
+impl DeviceRanges {
+    /// The piece that holds `address`.
+    pub(crate) fn find(&self, address: u64) -> Option<&DeviceRange> {
+        let (_, range) = self.by_base.range(..=address).next_back()?;
+        (address - range.base < range.bytes).then_some(range)
+    }
+
+    /// The piece that begins at `address`.
+    pub(crate) fn starting_at(&self, address: u64) -> Option<&DeviceRange> {
+        self.by_base.get(&address)
+    }
+
+    /// Whether `bytes` bytes from `address` on lie in one piece.
+    ///
+    /// # Errors
+    ///
+    /// `CUDA_ERROR_INVALID_VALUE` if they do not.
+    #[inline]
+    pub(crate) fn check(&self, address: u64, bytes: u64) -> Result<(), CUresult> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        match self.find(address) {
+            Some(range) if bytes <= range.bytes - (address - range.base) => Ok(()),
+            _ => Err(CUresult::CUDA_ERROR_INVALID_VALUE),
+        }
+    }
+
+    /// Adds a piece and reserves its addresses. Whether the application had them free.
+    pub(crate) fn insert(&mut self, range: DeviceRange) -> bool {
+        let own = range.pages();
+        let missing = own.without(self.pages_below(range.base), self.pages_above(range.base));
+        let is_reserved = missing.reserve();
+        let range = DeviceRange {
+            is_reserved,
+            ..range
+        };
+        if let Some(former) = self.by_base.insert(range.base, range) {
+            // A variable that is asked for again: its pages are reserved already.
+            let is_reserved = former.is_reserved || is_reserved;
+            self.by_base.insert(
+                range.base,
+                DeviceRange {
+                    is_reserved,
+                    id: former.id,
+                    ..range
+                },
+            );
+            return is_reserved;
+        }
+        is_reserved
+    }
+
+    /// Removes the piece that begins at `base` and gives its addresses back.
+    pub(crate) fn remove(&mut self, base: u64) -> Option<DeviceRange> {
+        let range = self.by_base.remove(&base)?;
+        if range.is_reserved {
+            let (below, above) = (self.pages_below(base), self.pages_above(base));
+            range.pages().without(below, above).release();
+        }
+        Some(range)
+    }
+
+    /// Removes all pieces that `belongs` tells.
+    pub(crate) fn remove_all(&mut self, belongs: impl Fn(&DeviceRange) -> bool) {
+        let bases: Vec<u64> = self
+            .by_base
+            .values()
+            .filter(|range| belongs(range))
+            .map(|range| range.base)
+            .collect();
+        for base in bases {
+            self.remove(base);
+        }
+    }
+
+    fn pages_below(&self, base: u64) -> Option<Pages> {
+        let (_, range) = self.by_base.range(..base).next_back()?;
+        Some(range.pages())
+    }
+
+    fn pages_above(&self, base: u64) -> Option<Pages> {
+        let (_, range) = self.by_base.range(base.checked_add(1)?..).next()?;
+        Some(range.pages())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(base: u64, bytes: u64) -> DeviceRange {
+        DeviceRange {
+            base,
+            bytes,
+            context: 1,
+            device: 0,
+            id: base,
+            image: None,
+            is_reserved: false,
+        }
+    }
+
+    #[test]
+    fn addresses_find_their_piece() {
+        let base = 0x2345_0000_0000;
+        let mut ranges = DeviceRanges::default();
+        assert!(ranges.insert(range(base, 256)));
+        assert!(ranges.insert(range(base + 256, 256)));
+        assert_eq!(ranges.find(base + 255).map(|r| r.base), Some(base));
+        assert_eq!(ranges.find(base + 511).map(|r| r.base), Some(base + 256));
+        assert_eq!(
+            (ranges.find(base - 1), ranges.find(base + 512)),
+            (None, None)
+        );
+        assert_eq!(ranges.check(base + 8, 248), Ok(()));
+        for (address, bytes) in [(base + 8, 249), (base - 1, 1), (base, u64::MAX)] {
+            let error = Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+            assert_eq!(ranges.check(address, bytes), error);
+        }
+        assert_eq!(ranges.check(0, 0), Ok(()));
+        assert!(ranges.remove(base + 8).is_none());
+        assert!(ranges.remove(base).is_some());
+        assert_eq!(ranges.find(base), None);
+        ranges.remove_all(|range| range.context == 1);
+        assert_eq!(ranges.find(base + 256), None);
+    }
+}
