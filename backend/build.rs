@@ -150,7 +150,6 @@ fn input(argument: &Argument, word: usize) -> String {
         "CUevent" => format!("handles.event(word(input, {word}))?"),
         "CUfunction" => format!("handles.function(driver, word(input, {word}))?"),
         "CUkernel" => format!("handles.kernel(word(input, {word}))?"),
-        "CUmodule" => format!("handles.module(word(input, {word}))?"),
         "CUstream" => format!("handles.stream(driver, word(input, {word}))?"),
         ty => format!("scalar::<{ty}>(input, {word})?"),
     }

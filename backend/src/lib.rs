@@ -2,6 +2,7 @@
 //! The backend: executes the commands of remote clients on a CUDA driver.
 
 mod control;
+pub mod daemon;
 pub mod driver;
 pub mod limits;
 pub mod worker;

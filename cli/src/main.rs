@@ -4,8 +4,10 @@
 mod bench;
 mod devices;
 mod installation;
+mod log;
 mod private_backend;
 mod run;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -24,6 +26,9 @@ enum Command {
     Bench(bench::BenchArgs),
     Devices(devices::DevicesArgs),
     Run(run::RunArgs),
+    Serve(serve::ServeArgs),
+    #[command(hide = true)]
+    Worker(serve::WorkerArgs),
 }
 
 #[allow(clippy::print_stderr, reason = "this is what the user asked")]
@@ -32,6 +37,8 @@ fn main() -> ExitCode {
         Command::Bench(args) => args.run(),
         Command::Devices(args) => args.run(),
         Command::Run(args) => args.run(),
+        Command::Serve(args) => args.run(),
+        Command::Worker(args) => args.run(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("gvirtus: {error:#}");

@@ -74,6 +74,7 @@ mod table {
         missing_docs,
         non_snake_case,
         clippy::too_many_arguments,
+        clippy::type_complexity,
         reason = "names and arguments are those of cuda.h"
     )]
 

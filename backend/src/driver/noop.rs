@@ -151,6 +151,10 @@ unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, room: i32, _: CUdevice) 
     unsafe { put_bytes(name, room, DEVICE_NAME) }
 }
 
+unsafe extern "C" fn cuDeviceGetLuid(_: *mut c_char, _: *mut u32, _: CUdevice) -> CUresult {
+    CUresult::CUDA_ERROR_NOT_SUPPORTED
+}
+
 unsafe extern "C" fn cuDeviceGetPCIBusId(id: *mut c_char, room: i32, _: CUdevice) -> CUresult {
     // SAFETY: the caller's promise.
     unsafe { put_bytes(id, room, PCI_BUS_ID) }
@@ -312,7 +316,7 @@ macro_rules! entries {
 pub(crate) fn entries() -> Entries {
     entries! {
         cuCtxCreate_v4 cuCtxDestroy_v2 cuCtxGetStreamPriorityRange cuCtxSetCurrent cuCtxSetFlags
-        cuCtxSetLimit cuCtxSynchronize cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetName
+        cuCtxSetLimit cuCtxSynchronize cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetLuid cuDeviceGetName
         cuDeviceGetPCIBusId cuDeviceGetUuid cuDeviceGetUuid_v2 cuDevicePrimaryCtxRelease_v2
         cuDevicePrimaryCtxReset_v2 cuDevicePrimaryCtxRetain cuDevicePrimaryCtxSetFlags_v2
         cuDeviceTotalMem_v2 cuDriverGetVersion cuEventCreate cuEventDestroy_v2 cuEventElapsedTime

@@ -137,13 +137,6 @@ impl Handles {
         Ok(event.handle)
     }
 
-    pub(super) fn module(&self, word: u64) -> Result<CUmodule, CUresult> {
-        match self.images.get(number(word)?).ok_or(INVALID_HANDLE)?.handle {
-            ImageHandle::Module(module) => Ok(module.handle),
-            ImageHandle::Library(_) => Err(INVALID_HANDLE),
-        }
-    }
-
     /// The stream, made ready for something to be queued on it.
     pub(super) fn stream(&mut self, driver: &Driver, word: u64) -> Result<CUstream, CUresult> {
         let number = number(word)?;

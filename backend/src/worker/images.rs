@@ -258,9 +258,11 @@ fn load_module(driver: &Driver, data: &[u8], options: &mut Options) -> Result<CU
 }
 
 fn unload(driver: &Driver, handle: ImageHandle) {
-    // SAFETY: nobody has seen the handle. A failure changes nothing.
+    // A failure changes nothing.
     let _ = match handle {
+        // SAFETY: nobody has seen the handle.
         ImageHandle::Library(library) => unsafe { driver.cuLibraryUnload(library) },
+        // SAFETY: as above.
         ImageHandle::Module(module) => unsafe { driver.cuModuleUnload(module.handle) },
     };
 }

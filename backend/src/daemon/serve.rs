@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From an accepted connection to a session and its end.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use gvirtus_protocol::handshake::Hello;
+use gvirtus_transport::Listener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+
+use super::handshake::{HelloError, read_hello, refuse};
+use super::workers::Workers;
+use crate::limits::{ACCEPT_PAUSE, HANDSHAKES_MAX};
+
+/// What all connections share.
+pub(super) struct Service {
+    workers: Arc<Workers>,
+    /// One permit a connection that has not said who it is.
+    handshakes: Arc<Semaphore>,
+    /// One permit a session.
+    sessions: Arc<Semaphore>,
+    sessions_max: usize,
+    next_session: AtomicU64,
+}
+
+/// A connection that a worker can inherit.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// The socket, blocking again.
+    fn into_descriptor(self) -> io::Result<OwnedFd>;
+}
+
+impl Connection for TcpStream {
+    fn into_descriptor(self) -> io::Result<OwnedFd> {
+        let stream = self.into_std()?;
+        stream.set_nonblocking(false)?;
+        Ok(stream.into())
+    }
+}
+
+impl Connection for UnixStream {
+    fn into_descriptor(self) -> io::Result<OwnedFd> {
+        let stream = self.into_std()?;
+        stream.set_nonblocking(false)?;
+        Ok(stream.into())
+    }
+}
+
+impl Service {
+    pub(super) fn new(workers: Arc<Workers>, sessions_max: usize) -> Self {
+        let sessions_max = sessions_max.min(Semaphore::MAX_PERMITS);
+        Self {
+            workers,
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+            sessions: Arc::new(Semaphore::new(sessions_max)),
+            sessions_max,
+            next_session: AtomicU64::new(1),
+        }
+    }
+
+    /// Accepts clients in a task of its own, which owns the listener.
+    pub(super) fn accept(self: &Arc<Self>, listener: Listener) -> io::Result<JoinHandle<()>> {
+        let service = Arc::clone(self);
+        match listener {
+            Listener::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                let listener = TcpListener::from_std(listener)?;
+                Ok(tokio::spawn(async move {
+                    loop {
+                        let permit = service.handshake_permit().await;
+                        let accepted = listener.accept().await;
+                        let accepted = accepted.map(|(stream, peer)| (stream, peer.to_string()));
+                        service.accepted(accepted, permit).await;
+                    }
+                }))
+            }
+            Listener::Unix(listener, file) => {
+                listener.set_nonblocking(true)?;
+                let listener = UnixListener::from_std(listener)?;
+                Ok(tokio::spawn(async move {
+                    let _file = file;
+                    loop {
+                        let permit = service.handshake_permit().await;
+                        let accepted = listener.accept().await;
+                        let accepted = accepted.map(|(stream, _)| (stream, "unix".to_owned()));
+                        service.accepted(accepted, permit).await;
+                    }
+                }))
+            }
+        }
+    }
+
+    /// How many sessions there are.
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions_max - self.sessions.available_permits()
+    }
+
+    /// Returns when there is no session.
+    pub(super) async fn idle(&self) {
+        let all = u32::try_from(self.sessions_max).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        let _ = self.sessions.acquire_many(all).await;
+    }
+
+    /// No more clients come.
+    pub(super) fn retire(&self) {
+        self.workers.retire();
+    }
+
+    async fn handshake_permit(&self) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.handshakes).acquire_owned().await;
+        permit.expect("the semaphore is never closed")
+    }
+
+    async fn accepted(
+        self: &Arc<Self>,
+        accepted: io::Result<(impl Connection, String)>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        match accepted {
+            Ok((stream, peer)) => {
+                let service = Arc::clone(self);
+                tokio::spawn(async move { service.connection(stream, peer, permit).await });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        mut stream: impl Connection,
+        peer: String,
+        handshake: OwnedSemaphorePermit,
+    ) {
+        let hello = match read_hello(&mut stream).await {
+            Ok(hello) => hello,
+            Err(HelloError::Connection(error)) => {
+                tracing::debug!(peer, %error, "a connection that is none");
+                return;
+            }
+            Err(error) => {
+                tracing::info!(peer, reason = %error, "refused");
+                return refuse(&mut stream, &error.to_string()).await;
+            }
+        };
+        drop(handshake);
+        let Ok(_session) = self.sessions.try_acquire() else {
+            let reason = format!(
+                "all {} sessions of this backend are in use; try again later",
+                self.sessions_max
+            );
+            tracing::warn!(peer, reason, "refused");
+            return refuse(&mut stream, &reason).await;
+        };
+        let worker = match self.workers.take().await {
+            Ok(worker) => worker,
+            Err(reason) => {
+                tracing::error!(peer, reason, "refused");
+                return refuse(&mut stream, &reason).await;
+            }
+        };
+        let session = self.next_session.fetch_add(1, Ordering::Relaxed);
+        let handed = stream
+            .into_descriptor()
+            .and_then(|client| worker.serve(session, client.as_fd()));
+        match handed {
+            Ok(worker) => follow(session, &peer, &hello, worker).await,
+            Err(error) => tracing::error!(session, peer, %error, "cannot hand over the client"),
+        }
+    }
+}
+
+/// Logs a session's beginning and end.
+async fn follow(session: u64, peer: &str, hello: &Hello, worker: super::workers::Busy) {
+    let client = &hello.client;
+    // What a client says of itself is quoted, so that it cannot forge lines of the log.
+    tracing::info!(
+        session,
+        peer,
+        program = ?client.program,
+        host = ?client.host,
+        pid = client.pid,
+        worker = worker.id(),
+        "session begins"
+    );
+    let start = Instant::now();
+    let ended = worker.end().await;
+    let duration_ms = start.elapsed().as_millis() as u64;
+    match ended {
+        Ok(status) if status.code().is_some() => {
+            tracing::info!(session, duration_ms, %status, "session ends");
+        }
+        Ok(status) => tracing::error!(session, duration_ms, %status, "the worker is killed"),
+        Err(error) => tracing::error!(session, duration_ms, %error, "the worker is lost"),
+    }
+}
