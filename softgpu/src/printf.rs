@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn odd_formats_do_no_harm() {
-        assert_eq!(formatted("50% off %", &[]).0, "50% off %");
+        assert_eq!(formatted("50%! off %", &[]).0, "50%! off %");
         assert_eq!(formatted("%k %d", &[3]).0, "%k 3");
         assert_eq!(formatted("a %d b", &[]).0, "a ");
         assert_eq!(formatted("%2147483647d", &[3]).0, "");

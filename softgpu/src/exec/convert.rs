@@ -245,6 +245,11 @@ fn integer(from: IntType, to: IntType, wide: bool, level: CpuLevel) -> Option<Ex
     };
     let from_64 = int_bits(from) == 64;
     let wide = wide || int_bits(to) == 64;
+    let slot_bits = if wide { 64 } else { 32 };
+    if narrow == from && is_signed(from) && !is_signed(to) && int_bits(to) < slot_bits {
+        // Sign-extended to the middle width, zero-extended from there.
+        return None;
+    }
     Some(match (narrow, from_64, wide) {
         (IntType::U8, false, false) => pick1::<ZeroU8>(level),
         (IntType::U16, false, false) => pick1::<ZeroU16>(level),

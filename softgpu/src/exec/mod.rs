@@ -39,3 +39,6 @@ mod window;
 pub use fault::{Access, Fault, Location};
 pub use launch::{LaunchConfig, LaunchOptions, LaunchStatistics, launch};
 pub use module::{KernelId, LoadError, LoadedModule, Requirements};
+
+#[cfg(test)]
+mod tests;
