@@ -1,108 +1,140 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The seam to the engine: programs, their instances on a device, and runs of their kernels.
+//! The seam to the engine: instances of programs on a device, and runs of their kernels.
 
-use std::collections::HashMap;
-use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
 use gvirtus_abi::CUresult;
 
+use super::allocations::{self, Allocation, Kind};
 use super::context::Context;
-use crate::exec::Fault;
-use crate::ir;
+use super::limits::{SHORT_LAUNCH_STEPS, STEPS_PER_BLOCK};
+use super::output;
+use super::program::Program;
+use crate::exec::{Fault, KernelId, LaunchConfig, LaunchOptions, LoadError, LoadedModule, launch};
+use crate::memory::MemoryError;
 
-/// A compiled program, which belongs to no device.
-pub(super) struct Program {
-    module: Arc<ir::Module>,
-    kernel_names: Vec<CString>,
-    kernels: HashMap<String, usize>,
-    target: u32,
-    constant_bytes: u32,
-}
-
-impl Program {
-    /// Compiles and links PTX texts.
-    pub(super) fn compile(_texts: &[&str]) -> Result<Self, String> {
-        Err("PTX cannot be compiled yet".to_owned())
-    }
-
-    pub(super) fn module(&self) -> &ir::Module {
-        &self.module
-    }
-
-    pub(super) fn kernel_count(&self) -> usize {
-        self.module.kernels.len()
-    }
-
-    pub(super) fn kernel(&self, index: usize) -> &ir::Kernel {
-        &self.module.kernels[index]
-    }
-
-    pub(super) fn kernel_name(&self, index: usize) -> &CStr {
-        &self.kernel_names[index]
-    }
-
-    pub(super) fn find_kernel(&self, name: &str) -> Option<usize> {
-        self.kernels.get(name).copied()
-    }
-
-    /// What `.target` says: 75 for `sm_75`.
-    pub(super) fn target(&self) -> u32 {
-        self.target
-    }
-
-    /// Bytes of all constant variables.
-    pub(super) fn constant_bytes(&self) -> u32 {
-        self.constant_bytes
-    }
-}
-
-/// A program on a device.
+/// A program on a device, with its variables in the device's memory.
 pub(super) struct Instance {
     program: Arc<Program>,
+    module: LoadedModule,
+    workers: usize,
 }
 
 impl Instance {
-    pub(super) fn load(_context: &Context, program: Arc<Program>) -> Result<Self, CUresult> {
-        Ok(Self { program })
+    /// # Errors
+    ///
+    /// `CUDA_ERROR_OUT_OF_MEMORY`, or `CUDA_ERROR_INVALID_IMAGE` for variables that make no sense.
+    pub(super) fn load(context: &Context, program: Arc<Program>) -> Result<Self, CUresult> {
+        let module = program.module().as_ref().clone();
+        let module = LoadedModule::instantiate(module, context.device.memory()?);
+        let module = module.map_err(|error| {
+            gvirtus_driver_face::log!(Error, "cannot load a module: {error}");
+            match error {
+                LoadError::Memory(MemoryError::OutOfMemory) => CUresult::CUDA_ERROR_OUT_OF_MEMORY,
+                LoadError::Memory(_) | LoadError::BadVariable { .. } => {
+                    CUresult::CUDA_ERROR_INVALID_IMAGE
+                }
+            }
+        })?;
+        let instance = Self {
+            program,
+            module,
+            workers: context.device.multiprocessors as usize,
+        };
+        for (base, bytes) in instance.variables() {
+            allocations::insert(Allocation::new(context, Kind::Variable, base, bytes, 0));
+        }
+        Ok(instance)
     }
 
     pub(super) fn program(&self) -> &Arc<Program> {
         &self.program
     }
 
-    pub(super) fn variable(&self, _name: &str) -> Option<(u64, u64)> {
-        None
+    /// Address and length of a variable in bytes.
+    pub(super) fn variable(&self, name: &str) -> Option<(u64, u64)> {
+        self.module.variable(name)
+    }
+
+    /// Those with a length.
+    fn variables(&self) -> impl Iterator<Item = (u64, u64)> {
+        let variables = &self.module.module().variables;
+        variables
+            .iter()
+            .filter(|variable| variable.size > 0)
+            .filter_map(|variable| self.module.variable(&variable.name))
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        for (base, _) in self.variables() {
+            allocations::remove(base, |kind| kind == Kind::Variable);
+        }
     }
 }
 
 /// A launch that has been checked.
 pub(super) struct Launch {
     pub(super) instance: Arc<Instance>,
+    /// Index of the kernel in the program.
     pub(super) kernel: usize,
-    pub(super) grid: [u32; 3],
-    pub(super) block: [u32; 3],
-    pub(super) dynamic_shared_bytes: u32,
-    pub(super) is_cooperative: bool,
+    pub(super) config: LaunchConfig,
+    /// The parameter block.
     pub(super) parameters: Vec<u8>,
 }
 
 impl Launch {
+    /// Whether it surely takes less time than handing it to another thread would.
     pub(super) fn is_short(&self) -> bool {
-        false
+        let Some(length) = self.instance.program.straight_length(self.kernel) else {
+            return false;
+        };
+        let [blocks, threads] = [self.config.grid, self.config.block]
+            .map(|lengths| lengths.iter().map(|length| u64::from(*length)).product());
+        // A block has at most 1024 threads, so only the number of blocks can be too large to count.
+        let steps: u64 = threads * u64::from(length) + STEPS_PER_BLOCK;
+        u64::checked_mul(blocks, steps).is_some_and(|steps| steps <= SHORT_LAUNCH_STEPS)
     }
 
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel did wrong, or why it could not begin.
     pub(super) fn run(&self) -> Result<(), Fault> {
-        Err(Fault::OutOfMemory {
-            what: "everything".to_owned(),
-        })
+        let options = LaunchOptions {
+            printf: output::sink(),
+            workers: self.instance.workers,
+            cancel: None,
+        };
+        let kernel = KernelId(self.kernel as u32);
+        let module = &self.instance.module;
+        launch(module, kernel, &self.config, &self.parameters, &options).map(drop)
     }
 }
 
-pub(super) fn status(_fault: &Fault) -> CUresult {
-    CUresult::CUDA_ERROR_LAUNCH_FAILED
+/// The code that CUDA has for a fault.
+pub(super) fn status(fault: &Fault) -> CUresult {
+    match fault {
+        Fault::IllegalAddress { .. } => CUresult::CUDA_ERROR_ILLEGAL_ADDRESS,
+        Fault::MisalignedAddress { .. } => CUresult::CUDA_ERROR_MISALIGNED_ADDRESS,
+        Fault::InvalidAddressSpace { .. } => CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE,
+        Fault::Trap { .. } | Fault::Deadlock { .. } => CUresult::CUDA_ERROR_LAUNCH_FAILED,
+        Fault::Assert { .. } => CUresult::CUDA_ERROR_ASSERT,
+        Fault::IllegalInstruction { .. } => CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION,
+        Fault::InvalidTarget { .. } => CUresult::CUDA_ERROR_INVALID_PC,
+        Fault::StackOverflow { .. } => CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR,
+        Fault::Cancelled { .. } => CUresult::CUDA_ERROR_LAUNCH_TIMEOUT,
+        Fault::Configuration { .. } => CUresult::CUDA_ERROR_INVALID_VALUE,
+        Fault::OutOfMemory { .. } => CUresult::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES,
+    }
 }
 
-pub(super) fn is_sticky(_fault: &Fault) -> bool {
-    true
+/// Whether the kernel never began, so that its context stays usable.
+pub(super) fn is_refusal(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Configuration { .. } | Fault::OutOfMemory { .. }
+    )
 }

@@ -14,10 +14,11 @@ use super::arguments::{optional_out, out};
 use super::attributes::COMPUTE_CAPABILITY;
 use super::context::{self, Context};
 use super::context_settings::{check_cache_config, check_shared_config};
-use super::engine::{Instance, Program};
+use super::engine::Instance;
 use super::handles::{Handles, Kind};
 use super::library;
 use super::limits::{REGISTERS_PER_MULTIPROCESSOR, REGISTERS_PER_THREAD_MAX};
+use super::program::Program;
 use crate::ir;
 use crate::limits::{
     MAX_THREADS_PER_BLOCK, SHARED_BYTES_PER_BLOCK, SHARED_BYTES_PER_BLOCK_OPTIN, WARP_SIZE,
@@ -80,13 +81,16 @@ pub(super) fn forget_module(module: CUmodule) {
 ///
 /// # Errors
 ///
-/// `CUDA_ERROR_INVALID_HANDLE`, or why the kernel cannot be loaded there.
+/// `CUDA_ERROR_INVALID_HANDLE`, [`library::NO_SUCH_KERNEL`], or why the kernel cannot be loaded there.
 pub(super) fn find_in(
     handle: CUfunction,
     context: &Arc<Context>,
 ) -> Result<Arc<Function>, CUresult> {
     match FUNCTIONS.get(handle.0) {
         Some(function) => Ok(function),
+        None if handle.is_null() || FUNCTIONS.is_ours(handle.0) => {
+            Err(CUresult::CUDA_ERROR_INVALID_HANDLE)
+        }
         None => library::find_kernel(handle.0)?.function(context),
     }
 }
@@ -114,7 +118,7 @@ pub(super) fn max_threads(kernel: &ir::Kernel) -> u32 {
 /// Registers of a thread as occupancy counts them. The device has no register file; the number is
 /// that of the lowered code, cut so that a block of the largest size still fits, because it does run.
 pub(super) fn registers(program: &Program, kernel: &ir::Kernel) -> u32 {
-    let counts = program.module().functions[kernel.function.0 as usize].registers;
+    let counts = program.code(kernel).registers;
     let used = counts.w32.saturating_add(counts.w64.saturating_mul(2));
     let threads = max_threads(kernel)
         .next_multiple_of(WARP_SIZE)
@@ -139,9 +143,7 @@ pub(super) fn attribute(
         A::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK => max_threads(kernel),
         A::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES => kernel.static_shared_bytes,
         A::CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES => program.constant_bytes(),
-        A::CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES => {
-            program.module().functions[kernel.function.0 as usize].local_bytes
-        }
+        A::CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES => program.code(kernel).local_bytes,
         A::CU_FUNC_ATTRIBUTE_NUM_REGS => registers(program, kernel),
         A::CU_FUNC_ATTRIBUTE_PTX_VERSION => program.target(),
         A::CU_FUNC_ATTRIBUTE_BINARY_VERSION => {

@@ -119,6 +119,11 @@ impl<T> Handles<T> {
         self.slot(&self.slots.read(), handle).is_some()
     }
 
+    /// Whether the handle is one of these, whatever became of its object.
+    pub(super) fn is_ours(&self, handle: u64) -> bool {
+        handle & !HANDLE_BITS == MARK | (self.kind as u64) << 40
+    }
+
     /// All objects there are at the moment.
     pub(super) fn all(&self) -> Vec<Arc<T>> {
         let slots = self.slots.read();
@@ -169,6 +174,8 @@ impl<T> Slots<T> {
 }
 
 const MARK: u64 = 1 << 44;
+/// Those that differ between handles of a kind.
+const HANDLE_BITS: u64 = (1 << 40) - (1 << 4);
 
 #[cfg(test)]
 mod tests {
@@ -184,6 +191,7 @@ mod tests {
         assert_eq!(handles.remove(*one), Some(one.clone()));
         assert_eq!(handles.get(*one), None);
         assert_eq!(handles.remove(*one), None);
+        assert!(handles.is_ours(*one) && !handles.is_ours(*one + 1));
         assert_eq!(handles.get(*two), Some(two));
     }
 

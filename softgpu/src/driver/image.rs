@@ -13,7 +13,7 @@ use gvirtus_fatbin::{
 
 use super::arguments::{read_array, write_text};
 use super::attributes::COMPUTE_CAPABILITY;
-use super::engine::Program;
+use super::program::Program;
 
 /// Why an image cannot be loaded.
 #[derive(Debug, thiserror::Error)]

@@ -10,12 +10,13 @@ use gvirtus_abi::{
 use gvirtus_driver_face::log;
 
 use super::arguments::read_array;
-use super::engine::Launch;
+use super::engine::{self, Launch};
 use super::event;
 use super::function::{self, Function};
 use super::occupancy::Demand;
 use super::scheduler::{Placement, SCHEDULER};
 use super::stream::{self, Target};
+use crate::exec::{Fault, LaunchConfig};
 use crate::ir;
 use crate::limits::{MAX_BLOCK_DIMENSIONS, MAX_GRID_DIMENSIONS, MAX_THREADS_PER_BLOCK};
 
@@ -27,6 +28,11 @@ const EXTRA_BUFFER_SIZE: usize = 2;
 const EXTRA_PAIRS_MAX: usize = 8;
 /// Launch attributes that make sense.
 const ATTRIBUTES_MAX: u32 = 64;
+
+/// What a launch of a `CUkernel` with an impossible shape answers. `cuda.h` has no name for it; cudart
+/// passes `CUkernel`s and makes `cudaErrorInvalidConfiguration` of it, which has this number. A launch
+/// of a `CUfunction` answers `CUDA_ERROR_INVALID_VALUE`.
+const INVALID_CONFIGURATION: CUresult = CUresult(9);
 
 /// The shape of a launch.
 #[derive(Clone, Copy)]
@@ -48,8 +54,9 @@ struct Attributes {
 impl Shape {
     /// # Errors
     ///
-    /// The status that CUDA gives a launch which can never run.
-    fn check(&self, function: &Function) -> Result<(), CUresult> {
+    /// The status that CUDA gives a launch which can never run: `impossible` for a shape that no
+    /// kernel can have.
+    fn check(&self, function: &Function, impossible: CUresult) -> Result<(), CUresult> {
         let invalid = CUresult::CUDA_ERROR_INVALID_VALUE;
         let is_inside = |lengths: [u32; 3], limits: [u32; 3]| {
             let mut pairs = lengths.iter().zip(limits);
@@ -58,7 +65,7 @@ impl Shape {
         if !is_inside(self.grid, MAX_GRID_DIMENSIONS)
             || !is_inside(self.block, MAX_BLOCK_DIMENSIONS)
         {
-            return Err(invalid);
+            return Err(impossible);
         }
         // Each length is at most 1024 now.
         let threads: u32 = self.block.iter().product();
@@ -66,10 +73,10 @@ impl Shape {
         let is_required = kernel
             .required_threads
             .is_none_or(|required| required == self.block);
-        if threads > MAX_THREADS_PER_BLOCK
-            || threads > function::max_threads(kernel)
-            || !is_required
-        {
+        if threads > MAX_THREADS_PER_BLOCK {
+            return Err(impossible);
+        }
+        if threads > function::max_threads(kernel) || !is_required {
             return Err(invalid);
         }
         if self.dynamic_shared_bytes > function.settings.max_dynamic_shared_bytes() {
@@ -98,19 +105,22 @@ fn launch(
     function: Arc<Function>,
     shape: Shape,
     parameters: Vec<u8>,
+    impossible: CUresult,
 ) -> Result<(), CUresult> {
     let context = target.context().clone();
     if function.context.id != context.id {
         return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
     }
-    shape.check(&function)?;
+    shape.check(&function, impossible)?;
     let launch = Launch {
         instance: function.instance.clone(),
         kernel: function.index,
-        grid: shape.grid,
-        block: shape.block,
-        dynamic_shared_bytes: shape.dynamic_shared_bytes,
-        is_cooperative: shape.is_cooperative,
+        config: LaunchConfig {
+            grid: shape.grid,
+            block: shape.block,
+            dynamic_shared_bytes: shape.dynamic_shared_bytes,
+            cooperative: shape.is_cooperative,
+        },
         parameters,
     };
     let mut launch = Some(launch);
@@ -119,7 +129,7 @@ fn launch(
         let here = || match launch.take() {
             Some(launch) => run(&launch).or_else(|failure| match failure {
                 Failure::Sticky(status) => Err(status),
-                Failure::Launch(status) => {
+                Failure::Refused(status) => {
                     outcome = Err(status);
                     Ok(())
                 }
@@ -131,11 +141,12 @@ fn launch(
     if let Some(launch) = launch {
         SCHEDULER.submit(target.id(), Placement::Worker, move || {
             run(&launch).map_err(|failure| match failure {
-                Failure::Sticky(status) | Failure::Launch(status) => status,
+                Failure::Sticky(status) | Failure::Refused(status) => status,
             })
         });
     }
-    outcome.and(context.error.check())
+    // What this kernel did wrong is for later calls to report, even if it has already run.
+    outcome
 }
 
 /// Why a kernel did not end well.
@@ -143,19 +154,21 @@ enum Failure {
     /// It did something wrong, and its context is lost.
     Sticky(CUresult),
     /// It never began.
-    Launch(CUresult),
+    Refused(CUresult),
 }
 
 fn run(launch: &Launch) -> Result<(), Failure> {
     let Err(fault) = launch.run() else {
         return Ok(());
     };
-    // The one line that says more than an error code can.
-    log::write_always(format_args!("{fault}"));
-    let status = super::engine::status(&fault);
-    Err(match super::engine::is_sticky(&fault) {
-        true => Failure::Sticky(status),
-        false => Failure::Launch(status),
+    // The one line that says more than an error code can; a failed assertion has said it.
+    if !matches!(fault, Fault::Assert { .. }) {
+        log::write_always(format_args!("{fault}"));
+    }
+    let status = engine::status(&fault);
+    Err(match engine::is_refusal(&fault) {
+        true => Failure::Refused(status),
+        false => Failure::Sticky(status),
     })
 }
 
@@ -293,7 +306,11 @@ unsafe fn launch_checked(
     let function = function::find_in(handle, target.context())?;
     // SAFETY: the caller's promise.
     let block = unsafe { parameter_block(function.kernel(), parameters, extra)? };
-    launch(&target, function, shape, block)?;
+    let impossible = match handle == function.handle {
+        true => CUresult::CUDA_ERROR_INVALID_VALUE,
+        false => INVALID_CONFIGURATION,
+    };
+    launch(&target, function, shape, block, impossible)?;
     Ok(target)
 }
 

@@ -16,11 +16,11 @@ use super::arguments::{optional_out, out, read_text};
 use super::context::{self, Context};
 use super::context_settings::check_cache_config;
 use super::device::device;
-use super::engine::Program;
 use super::function::{self, Function, Settings};
 use super::handles::{Handles, Kind};
 use super::image::{self, JitOptions};
 use super::module::Module;
+use super::program::Program;
 
 /// A program without a context.
 pub(super) struct Library {
@@ -111,16 +111,18 @@ pub(super) fn forget_context(context: &Context) {
     }
 }
 
+/// What the use of an unknown kernel answers. `cuda.h` has no name for it: cudart passes addresses that
+/// it does not know as kernels, and makes `cudaErrorInvalidDeviceFunction` of it, which has this number.
+pub(super) const NO_SUCH_KERNEL: CUresult = CUresult(98);
+
 /// The kernel with that handle.
 ///
 /// # Errors
 ///
-/// `CUDA_ERROR_INVALID_HANDLE`.
+/// [`NO_SUCH_KERNEL`].
 pub(super) fn find_kernel(handle: u64) -> Result<Arc<Kernel>, CUresult> {
     super::device::devices()?;
-    KERNELS
-        .get(handle)
-        .ok_or(CUresult::CUDA_ERROR_INVALID_HANDLE)
+    KERNELS.get(handle).ok_or(NO_SUCH_KERNEL)
 }
 
 fn find(handle: CUlibrary) -> Result<Arc<Library>, CUresult> {

@@ -46,3 +46,9 @@ pub(super) const DEFAULT_STACK_BYTES: usize = 1024;
 pub(super) const DEFAULT_PRINTF_BYTES: usize = 1 << 20;
 pub(super) const DEFAULT_HEAP_BYTES: usize = 8 << 20;
 pub(super) const DEFAULT_L2_FETCH_BYTES: usize = 64;
+
+/// Threads times instructions up to which a kernel without loops runs on the launching thread: a few
+/// microseconds, about what it takes to wake another thread.
+pub(super) const SHORT_LAUNCH_STEPS: u64 = 1 << 15;
+/// What starting a block costs, in the same measure.
+pub(super) const STEPS_PER_BLOCK: u64 = 1 << 12;

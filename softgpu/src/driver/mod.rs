@@ -43,6 +43,7 @@ mod module;
 mod occupancy;
 mod output;
 mod pointer;
+mod program;
 mod scheduler;
 mod stream;
 

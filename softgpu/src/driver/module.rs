@@ -9,11 +9,12 @@ use parking_lot::Mutex;
 
 use super::arguments::{optional_out, out, read_text};
 use super::context::{self, Context};
-use super::engine::{Instance, Program};
+use super::engine::Instance;
 use super::function::{self, Function, Settings};
 use super::handles::{Handles, Kind};
 use super::image::{self, JitOptions};
 use super::library;
+use super::program::Program;
 
 /// A program in a context.
 pub(super) struct Module {

@@ -55,6 +55,7 @@ impl ErrorCell {
             .compare_exchange(0, error.0, Ordering::AcqRel, Ordering::Acquire);
     }
 
+    #[cfg(test)]
     pub(super) fn clear(&self) {
         self.0.store(0, Ordering::Release);
     }
