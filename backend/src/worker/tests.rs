@@ -3,6 +3,7 @@
 
 use std::io::{IoSlice, Read as _};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use gvirtus_abi::*;
@@ -49,7 +50,11 @@ impl Client {
 
     /// A client with a context and an image.
     fn start() -> Self {
-        let mut client = Self::connect(crate::driver::noop_entries());
+        Self::start_on(crate::driver::noop_entries())
+    }
+
+    fn start_on(entries: Entries) -> Self {
+        let mut client = Self::connect(entries);
         client.retain();
         let load = Load {
             image: IMAGE.into(),
@@ -92,11 +97,15 @@ impl Client {
     }
 
     fn answered(&mut self) -> Answered {
+        self.answered_to(self.sequence)
+    }
+
+    fn answered_to(&mut self, sequence: u64) -> Answered {
         let mut header = [0; REPLY_HEADER_BYTES];
         self.socket.read_exact(&mut header).expect("a reply");
         let header = ReplyHeader::read_from_bytes(&header).expect("as long as one");
         header.check().expect("valid");
-        assert_eq!(header.sequence.get(), self.sequence);
+        assert_eq!(header.sequence.get(), sequence);
         let mut body = vec![0; header.body_len()];
         self.socket.read_exact(&mut body).expect("a body");
         let mut payload = vec![1; header.payload_bytes.get() as usize];
@@ -120,6 +129,15 @@ impl Client {
         self.send(opcode::PING, &[], &[]);
         let answered = self.answered();
         (answered.status, answered.deferred)
+    }
+
+    fn stream(&mut self, number: u32) {
+        let create = StreamCreate {
+            stream: number.into(),
+            flags: 1.into(),
+            priority: 0.into(),
+        };
+        self.send(opcode::cuStreamCreateWithPriority, create.as_bytes(), &[]);
     }
 
     fn launch(&mut self, function: u64, parameters: &[u8], attributes: &[u8]) {
@@ -416,5 +434,168 @@ fn impossible_copies_are_errors_and_their_payload_is_skipped() {
     let answered = client.answered();
     assert_eq!(answered.status, CUresult::CUDA_ERROR_INVALID_VALUE);
     assert!(answered.payload.is_empty());
+    client.end().expect("a clean end");
+}
+
+/// A device that is busy until its gate opens.
+macro_rules! gated {
+    ($gate:ident, $entries:ident) => {
+        static $gate: AtomicBool = AtomicBool::new(false);
+
+        let $entries = {
+            extern "C" fn query(_: u64) -> CUresult {
+                if $gate.load(Ordering::SeqCst) {
+                    CUresult::CUDA_SUCCESS
+                } else {
+                    CUresult::CUDA_ERROR_NOT_READY
+                }
+            }
+            extern "C" fn wait(_: u64) -> CUresult {
+                while !$gate.load(Ordering::SeqCst) {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                CUresult::CUDA_SUCCESS
+            }
+            extern "C" fn wait_for_all() -> CUresult {
+                wait(0)
+            }
+            // SAFETY: handles are transparent 64-bit integers.
+            unsafe {
+                Entries {
+                    cuStreamQuery: Some(std::mem::transmute::<extern "C" fn(u64) -> CUresult, _>(
+                        query,
+                    )),
+                    cuEventQuery: Some(std::mem::transmute::<extern "C" fn(u64) -> CUresult, _>(
+                        query,
+                    )),
+                    cuStreamSynchronize: Some(std::mem::transmute::<
+                        extern "C" fn(u64) -> CUresult,
+                        _,
+                    >(wait)),
+                    cuEventSynchronize: Some(std::mem::transmute::<
+                        extern "C" fn(u64) -> CUresult,
+                        _,
+                    >(wait)),
+                    cuCtxSynchronize: Some(wait_for_all),
+                    ..crate::driver::noop_entries()
+                }
+            }
+        };
+    };
+}
+
+#[test]
+fn waiting_keeps_nobody_else_from_working() {
+    gated!(GATE, entries);
+    let mut client = Client::start_on(entries);
+    let event = EventCreate {
+        event: 1.into(),
+        flags: 0.into(),
+    };
+    client.send(opcode::cuEventCreate, event.as_bytes(), &[]);
+    let mut waiting = Vec::new();
+    client.words(opcode::cuStreamSynchronize, &[0]);
+    waiting.push(client.sequence);
+    client.words(opcode::cuEventSynchronize, &[1]);
+    waiting.push(client.sequence);
+    client.send(opcode::cuCtxSynchronize, &[], &[]);
+    waiting.push(client.sequence);
+    client.launch(kernel(), &[0; 12], &[]);
+    assert_eq!(client.ping(), (SUCCESS, SUCCESS));
+    let small = copy(100, 1, 100, false);
+    client.send(opcode::cuMemcpyDtoHAsync_v2, small.as_bytes(), &[]);
+    waiting.push(client.sequence);
+    // Uploads go on as well: 2 MiB fit into the staging memory.
+    let large = copy(1 << 20, 2, 1 << 20, false);
+    let payload = vec![1; 2 << 20];
+    client.send(opcode::cuMemcpyHtoDAsync_v2, large.as_bytes(), &payload);
+    assert_eq!(client.ping(), (SUCCESS, SUCCESS));
+    GATE.store(true, Ordering::SeqCst);
+    // They may be answered in any order.
+    for _ in 0..waiting.len() {
+        let mut header = [0; REPLY_HEADER_BYTES];
+        client.socket.read_exact(&mut header).expect("a reply");
+        let header = ReplyHeader::read_from_bytes(&header).expect("as long as one");
+        assert_eq!(header.status(), SUCCESS);
+        waiting.retain(|sequence| *sequence != header.sequence.get());
+        if header.payload_bytes.get() > 0 {
+            let mut payload = [0; 100 + TRAILER_BYTES];
+            client.socket.read_exact(&mut payload).expect("a payload");
+        }
+    }
+    assert_eq!(waiting, []);
+    client.end().expect("a clean end");
+}
+
+#[test]
+fn nothing_overtakes_a_synchronous_copy() {
+    static WAITS: AtomicU32 = AtomicU32::new(0);
+    gated!(GATE, entries);
+    extern "C" fn wait_event(_: CUstream, _: CUevent, _: u32) -> CUresult {
+        WAITS.fetch_add(1, Ordering::SeqCst);
+        CUresult::CUDA_SUCCESS
+    }
+    let mut client = Client::start_on(Entries {
+        cuStreamWaitEvent: Some(wait_event),
+        ..entries
+    });
+    let waits = |client: &mut Client| {
+        assert_eq!(client.ping(), (SUCCESS, SUCCESS));
+        WAITS.load(Ordering::SeqCst)
+    };
+    client.stream(1);
+    client.stream(2);
+    client.send(
+        opcode::cuMemcpyHtoDAsync_v2,
+        copy(9, 1, 9, false).as_bytes(),
+        &[1; 9],
+    );
+    client.words(opcode::cuMemsetD8Async, &[0, 0, 1, 1]);
+    assert_eq!(
+        waits(&mut client),
+        0,
+        "an asynchronous copy may be overtaken"
+    );
+    client.send(
+        opcode::cuMemcpyHtoDAsync_v2,
+        copy(9, 1, 9, true).as_bytes(),
+        &[1; 9],
+    );
+    client.words(opcode::cuMemsetD8Async, &[0, 0, 1, 0]);
+    client.words(opcode::cuMemsetD8_v2, &[0, 0, 1]);
+    assert_eq!(waits(&mut client), 0, "the copy's own stream is in order");
+    client.words(opcode::cuMemsetD8Async, &[0, 0, 1, 1]);
+    client.words(opcode::cuMemsetD8Async, &[0, 0, 1, 1]);
+    assert_eq!(waits(&mut client), 1, "once a stream");
+    GATE.store(true, Ordering::SeqCst);
+    client.words(opcode::cuMemsetD8Async, &[0, 0, 1, 2]);
+    assert_eq!(waits(&mut client), 1, "the copy is done");
+    client.end().expect("a clean end");
+}
+
+#[test]
+fn a_copy_that_fails_on_the_way_says_so_at_its_end() {
+    static WAITS: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn wait(_: CUevent) -> CUresult {
+        match WAITS.fetch_add(1, Ordering::SeqCst) {
+            0..3 => CUresult::CUDA_SUCCESS,
+            _ => CUresult::CUDA_ERROR_ILLEGAL_ADDRESS,
+        }
+    }
+    let mut client = Client::start_on(Entries {
+        cuEventSynchronize: Some(wait),
+        ..crate::driver::noop_entries()
+    });
+    let width = 6 * STAGING_CHUNK_BYTES as u64;
+    let copy = copy(width, 1, width, false);
+    client.send(opcode::cuMemcpyDtoHAsync_v2, copy.as_bytes(), &[]);
+    let answered = client.answered();
+    assert_eq!(answered.status, SUCCESS);
+    assert_eq!(answered.payload.len() as u64, width);
+    assert_eq!(answered.last, Some(CUresult::CUDA_ERROR_ILLEGAL_ADDRESS));
+    client.send(opcode::cuMemcpyDtoHAsync_v2, copy.as_bytes(), &[]);
+    let answered = client.answered();
+    assert_eq!(answered.status, CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
+    assert!(answered.payload.is_empty(), "nothing is promised");
     client.end().expect("a clean end");
 }
