@@ -4,6 +4,7 @@
 mod contexts;
 mod copies;
 mod devices;
+mod modules;
 mod streams;
 
 use std::ffi::CStr;
@@ -108,7 +109,7 @@ fn error_texts_are_c_strings() {
     assert_eq!(text, "invalid argument");
 }
 
-fn get_text(call: impl FnOnce(*mut *const std::ffi::c_char) -> CUresult) -> String {
+pub(super) fn get_text(call: impl FnOnce(*mut *const std::ffi::c_char) -> CUresult) -> String {
     let mut text = std::ptr::null();
     assert_eq!(call(&raw mut text), SUCCESS);
     // SAFETY: a success writes a static C string.
