@@ -10,6 +10,7 @@ use gvirtus_abi::{
 use gvirtus_protocol::command::FunctionNumber;
 use gvirtus_protocol::limits::{CONTEXTS_MAX, HANDLES_MAX};
 
+use super::images::Options;
 use super::numbers::Numbers;
 use super::staging::Staging;
 use super::uploads::Uploads;
@@ -45,10 +46,11 @@ pub(super) struct Context {
 }
 
 /// A library or module.
-#[derive(Debug)]
 pub(super) struct Image {
     pub(super) handle: ImageHandle,
     pub(super) kernels: Vec<Kernel>,
+    /// A driver that compiles a library's kernels only when they are used still has its options.
+    pub(super) _options: Options,
 }
 
 /// What the driver calls an image.

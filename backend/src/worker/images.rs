@@ -153,6 +153,7 @@ impl Session {
         let image = Image {
             handle,
             kernels: entries,
+            _options: options,
         };
         self.handles.images.insert(number, image)?;
         Ok(LoadedImage { kernels })
@@ -178,7 +179,7 @@ fn terminated(mut data: Vec<u8>) -> Result<Vec<u8>, CUresult> {
 }
 
 /// The just-in-time compiler's options with our error log among them, as the driver takes them.
-struct Options {
+pub(super) struct Options {
     names: Vec<CUjit_option>,
     values: Vec<*mut c_void>,
     log: Vec<u8>,

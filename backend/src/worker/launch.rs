@@ -2,6 +2,7 @@
 //! Kernel launches.
 
 use core::ffi::c_void;
+use core::marker::PhantomData;
 
 use gvirtus_abi::{
     CUfunction, CUlaunchAttribute, CUlaunchAttributeID, CUlaunchConfig, CUresult, CUstream,
@@ -76,7 +77,7 @@ impl Session {
     ) -> Result<(), CUresult> {
         let [grid_x, grid_y, grid_z] = launch.grid.map(|n| n.get());
         let [block_x, block_y, block_z] = launch.block.map(|n| n.get());
-        let mut extra = extra(&mut self.parameters, &mut parameter_bytes);
+        let mut extra = Extra::new(&mut self.parameters, &mut parameter_bytes);
         // SAFETY: function and stream belong to the current context; the parameters are as long as
         // the kernel's, and the driver copies them before it returns.
         check(unsafe {
@@ -91,7 +92,7 @@ impl Session {
                 launch.shared_bytes.get(),
                 stream,
                 std::ptr::null_mut(),
-                extra.as_mut_ptr(),
+                extra.pointer(),
             )
         })
     }
@@ -116,28 +117,49 @@ impl Session {
             attrs: attributes.as_mut_ptr(),
             numAttrs: launch.attribute_count.get(),
         };
-        let mut extra = extra(&mut self.parameters, &mut parameter_bytes);
+        let mut extra = Extra::new(&mut self.parameters, &mut parameter_bytes);
         // SAFETY: as above; the attributes are as many as told and hold no pointers of the client's.
         check(unsafe {
             self.driver.cuLaunchKernelEx(
                 &raw const config,
                 function,
                 std::ptr::null_mut(),
-                extra.as_mut_ptr(),
+                extra.pointer(),
             )
         })
     }
 }
 
-/// The `extra` argument of a launch with packed parameters; valid as long as both are.
-fn extra(parameters: &mut [u64], bytes: &mut usize) -> [*mut c_void; 5] {
-    [
-        std::ptr::without_provenance_mut(CU_LAUNCH_PARAM_BUFFER_POINTER),
-        parameters.as_mut_ptr().cast(),
-        std::ptr::without_provenance_mut(CU_LAUNCH_PARAM_BUFFER_SIZE),
-        (&raw mut *bytes).cast(),
-        std::ptr::without_provenance_mut(CU_LAUNCH_PARAM_END),
-    ]
+/// The `extra` argument of a launch with packed parameters.
+struct Extra<'a> {
+    list: [*mut c_void; 5],
+    is_needed: bool,
+    _borrowed: PhantomData<&'a mut u64>,
+}
+
+impl<'a> Extra<'a> {
+    fn new(parameters: &'a mut [u64], bytes: &'a mut usize) -> Self {
+        Self {
+            is_needed: *bytes > 0,
+            list: [
+                std::ptr::without_provenance_mut(CU_LAUNCH_PARAM_BUFFER_POINTER),
+                parameters.as_mut_ptr().cast(),
+                std::ptr::without_provenance_mut(CU_LAUNCH_PARAM_BUFFER_SIZE),
+                (&raw mut *bytes).cast(),
+                std::ptr::without_provenance_mut(CU_LAUNCH_PARAM_END),
+            ],
+            _borrowed: PhantomData,
+        }
+    }
+
+    /// As the driver takes it; null for a kernel without parameters.
+    const fn pointer(&mut self) -> *mut *mut c_void {
+        if self.is_needed {
+            self.list.as_mut_ptr()
+        } else {
+            std::ptr::null_mut()
+        }
+    }
 }
 
 fn parse_attributes(handles: &Handles, bytes: &[u8]) -> Result<Vec<CUlaunchAttribute>, CUresult> {

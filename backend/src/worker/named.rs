@@ -73,12 +73,17 @@ impl Session {
             self.driver
                 .cuDevicePrimaryCtxRetain(&raw mut handle, device)
         })?;
-        match self.handles.contexts.get_mut(u32::from(number)) {
-            Some(known) if known.handle == handle => known.retained += 1,
-            _ => self
-                .handles
-                .add_context(self.driver, number, handle, device, 1)?,
-        }
+        // A reset context stays retained, and may be another one afterwards.
+        let retained = match self.handles.contexts.get_mut(u32::from(number)) {
+            Some(known) if known.handle == handle => {
+                known.retained += 1;
+                return Ok(Vec::new());
+            }
+            Some(known) => known.retained + 1,
+            None => 1,
+        };
+        self.handles
+            .add_context(self.driver, number, handle, device, retained)?;
         Ok(Vec::new())
     }
 
