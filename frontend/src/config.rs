@@ -65,6 +65,7 @@ pub(crate) struct Environment {
 
 impl Environment {
     /// That of this process. Empty variables count as unset.
+    #[cfg_attr(test, allow(dead_code, reason = "tests have their own"))]
     pub(crate) fn read() -> Self {
         let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let path = |name| {

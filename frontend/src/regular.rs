@@ -24,9 +24,7 @@ include!(concat!(env!("OUT_DIR"), "/regular.rs"));
 /// Queues a command, unless there is an error of an earlier one to tell.
 #[inline]
 fn post(session: &Session, opcode: Opcode, context: u16, words: &[u64]) -> Result<(), CUresult> {
-    let faults = session.wire.faults();
-    faults.check()?;
-    faults.take_deferred()?;
+    session.wire.faults().take_deferred()?;
     session.wire.post(Command { opcode, context }, |buffer| {
         for word in words {
             buffer.extend_from_slice(&word.to_le_bytes());

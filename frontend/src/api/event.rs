@@ -58,7 +58,6 @@ pub unsafe fn cuEventDestroy_v2(hEvent: CUevent) -> Status {
     let number = u64::from(key.number());
     session.post_word(opcode::cuEventDestroy_v2, event.context, number)?;
     session.events.release(key);
-    session.wire.faults().check()?;
     session.wire.faults().take_deferred()
 }
 

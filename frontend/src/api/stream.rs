@@ -64,7 +64,6 @@ pub unsafe fn cuStreamDestroy(hStream: CUstream) -> Status {
 pub unsafe fn cuStreamDestroy_v2(hStream: CUstream) -> Status {
     let session = session()?;
     session.destroy_stream(stream_key(hStream)?)?;
-    session.wire.faults().check()?;
     session.wire.faults().take_deferred()
 }
 

@@ -73,8 +73,9 @@ impl Faults {
         Ok(())
     }
 
-    /// Tells the deferred error, once.
+    /// Tells an error that every call returns, or else the deferred error, once.
     pub(crate) fn take_deferred(&self) -> Result<(), CUresult> {
+        self.check()?;
         if self.deferred.load(Ordering::Relaxed) == NOTHING {
             return Ok(());
         }
