@@ -26,11 +26,15 @@ pub const STAGING_CHUNKS_FEW: usize = 4;
 /// Most chunks of a context: 64 MiB.
 pub const STAGING_CHUNKS_MAX: usize = (64 << 20) / STAGING_CHUNK_BYTES;
 
-/// Chunks of one copy to the host that are under way at the same time.
+/// Chunks of a copy to the host that the executor sends itself that are under way at a time.
 pub const DOWNLOAD_CHUNKS: usize = 3;
 
 /// Longest copy to the host that the executor sends itself once the device has begun with it.
 pub const INLINE_DOWNLOAD_BYTES_MAX: u64 = 8 << 20;
+
+/// Longest copy to the host that is left to a waiter, for which all of it has to fit into staging
+/// memory. For a longer one the executor waits.
+pub const PARKED_DOWNLOAD_BYTES_MAX: u64 = 64 << 20;
 
 /// How long an upload waits for a used chunk before it takes another one.
 pub const STAGING_PATIENCE: Duration = Duration::from_micros(200);

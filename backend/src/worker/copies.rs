@@ -21,7 +21,8 @@ use super::staging::{Chunk, Staging};
 use super::waiters::Wait;
 use crate::driver::{Driver, check};
 use crate::limits::{
-    DIRECT_READ_BYTES_MIN, DOWNLOAD_CHUNKS, INLINE_DOWNLOAD_BYTES_MAX, STAGING_CHUNK_BYTES,
+    DIRECT_READ_BYTES_MIN, DOWNLOAD_CHUNKS, INLINE_DOWNLOAD_BYTES_MAX, PARKED_DOWNLOAD_BYTES_MAX,
+    STAGING_CHUNK_BYTES,
 };
 
 impl Session {
@@ -124,17 +125,23 @@ impl Session {
             under_way: VecDeque::new(),
         };
         let context: CUcontext = context.handle;
-        download.begin()?;
-        let inline = rows.bytes() <= INLINE_DOWNLOAD_BYTES_MAX;
+        download.begin(DOWNLOAD_CHUNKS)?;
+        let bytes = rows.bytes();
         let driver = self.driver;
-        // Nothing but the copy has been queued since: the stream is as busy as the first chunk.
-        if inline && self.settle(more, || download.first_is_done(driver)) {
+        // The rows are those of one moment: nothing may be queued between the first chunk and the
+        // last. So either the executor sends them all itself, or all are queued before it goes on.
+        let inline = bytes > PARKED_DOWNLOAD_BYTES_MAX
+            || (bytes <= INLINE_DOWNLOAD_BYTES_MAX
+                // The stream is as busy as the first chunk.
+                && self.settle(more, || download.first_is_done(driver)));
+        if inline {
             if download.printed {
                 self.launched.sent(context_number, Some(number));
             }
             download.finish()?;
             return Ok(());
         }
+        download.begin(usize::MAX)?;
         let run = Box::new(move || {
             let link = Arc::clone(&download.link);
             if let Err(error) = download.finish() {
@@ -189,9 +196,9 @@ struct Download {
 }
 
 impl Download {
-    /// Starts as many copies as are under way at a time; the context is current.
-    fn begin(&mut self) -> Result<(), CUresult> {
-        while self.queued < self.rows.bytes() && self.under_way.len() < DOWNLOAD_CHUNKS {
+    /// Starts copies until `chunks` are under way, or all; the context is current.
+    fn begin(&mut self, chunks: usize) -> Result<(), CUresult> {
+        while self.queued < self.rows.bytes() && self.under_way.len() < chunks {
             let chunk = match self.staging.take() {
                 Some(chunk) => chunk,
                 None => self.staging.allocate()?,

@@ -17,7 +17,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 use super::error::SessionError;
 use super::session::serve;
 use crate::driver::{Driver, Entries};
-use crate::limits::{INLINE_DOWNLOAD_BYTES_MAX, STAGING_CHUNK_BYTES};
+use crate::limits::{INLINE_DOWNLOAD_BYTES_MAX, PARKED_DOWNLOAD_BYTES_MAX, STAGING_CHUNK_BYTES};
 
 const CONTEXT: u16 = 1;
 const IMAGE: u32 = 1;
@@ -245,6 +245,7 @@ fn copies_of_all_sizes_arrive_whole() {
         (chunk - 1, 1),
         (5 * chunk + 3, 1),
         (INLINE_DOWNLOAD_BYTES_MAX + 5, 1),
+        (PARKED_DOWNLOAD_BYTES_MAX + 5, 1),
         (1000, 3000),
         (chunk + 1, 3),
     ] {
