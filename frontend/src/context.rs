@@ -142,6 +142,20 @@ impl Contexts {
         })
     }
 
+    /// Whether a context can be made current: NVIDIA's runtime does that with a primary context before
+    /// it retains it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Contexts::find`], but for a primary context.
+    pub(crate) fn check_current(&self, handle: CUcontext) -> Result<(), CUresult> {
+        let key = Key::of(handle.0, Kind::Context);
+        if key.is_some_and(|key| key.index < self.devices && key.generation == 0) {
+            return Ok(());
+        }
+        self.find(handle).map(drop)
+    }
+
     /// The handle of a device's primary context.
     pub(crate) fn primary(&self, device: CUdevice) -> Result<CUcontext, CUresult> {
         match u32::try_from(device.0) {
@@ -157,6 +171,11 @@ impl Contexts {
     /// Whether the context is the primary one of its device.
     pub(crate) fn is_primary(&self, context: Context) -> bool {
         u32::from(context.number) <= self.devices
+    }
+
+    /// Whether the handle is that of a primary context, alive or not.
+    pub(crate) fn is_primary_handle(&self, handle: CUcontext) -> bool {
+        Key::of(handle.0, Kind::Context).is_some_and(|key| key.index < self.devices)
     }
 
     /// An entry's context comes to life.
@@ -245,6 +264,7 @@ mod tests {
             assert_eq!(contexts.lock().entry(context.number).id, id);
             contexts.end(contexts.lock().primary(1));
             assert!(contexts.find(handle).is_err());
+            assert_eq!(contexts.check_current(handle), Ok(()));
         }
         assert_eq!(
             contexts.primary(CUdevice(2)),

@@ -240,7 +240,7 @@ pub unsafe fn cuCtxDestroy_v2(ctx: CUcontext) -> Status {
 /// `cuCtxPushCurrent_v2`.
 pub unsafe fn cuCtxPushCurrent_v2(ctx: CUcontext) -> Status {
     let session = session()?;
-    session.contexts.find(ctx)?;
+    session.contexts.check_current(ctx)?;
     thread::push(session, ctx);
     Ok(())
 }
@@ -256,7 +256,8 @@ pub unsafe fn cuCtxPopCurrent_v2(pctx: *mut CUcontext) -> Status {
 /// `cuCtxSetCurrent`.
 pub unsafe fn cuCtxSetCurrent(ctx: CUcontext) -> Status {
     let session = session()?;
-    if !ctx.is_null() {
+    // NVIDIA's cudart makes a primary context current before it retains it.
+    if !ctx.is_null() && !session.contexts.is_primary_handle(ctx) {
         session.contexts.find(ctx)?;
     }
     thread::set_current(session, ctx);
