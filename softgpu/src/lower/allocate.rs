@@ -10,6 +10,8 @@
 
 mod liveness;
 mod slots;
+#[cfg(test)]
+mod verify;
 
 use std::sync::Arc;
 
@@ -64,6 +66,8 @@ pub(super) fn run(
     remove_dead(code, lines, labels, numbering);
     let lives = liveness::Lives::new(code, labels, numbering);
     let assignment = slots::assign(code, &lives, numbering);
+    #[cfg(test)]
+    verify::check(code, labels, numbering, &assignment.slots);
     let mut rewriter = Rewriter {
         numbering,
         slots: &assignment.slots,

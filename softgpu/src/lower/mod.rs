@@ -29,6 +29,8 @@ mod propagate;
 mod shared;
 mod special;
 mod synchronize;
+#[cfg(test)]
+mod tests;
 mod variable;
 mod video;
 mod visit;
