@@ -182,11 +182,12 @@ fn compile(image: &PointedImage<'_>) -> Result<Program, ImageError> {
         ImageKind::Fatbin | ImageKind::Wrapper => match ptx_of(image.bytes) {
             Ok(text) => vec![text],
             // Relocatable code: the image itself is empty, its parts are to be linked.
-            Err(FatbinError::NoBinaryForGpu { .. }) if !image.prelinked.is_empty() => image
-                .prelinked
-                .iter()
-                .map(|fatbin| ptx_of(fatbin))
-                .collect::<Result<_, _>>()?,
+            Err(missing @ FatbinError::NoBinaryForGpu { .. }) => {
+                match linkable(&image.prelinked)? {
+                    parts if parts.is_empty() => return Err(missing.into()),
+                    parts => parts,
+                }
+            }
             Err(error) => return Err(error.into()),
         },
     };
@@ -196,6 +197,15 @@ fn compile(image: &PointedImage<'_>) -> Result<Program, ImageError> {
         .collect();
     let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
     Program::compile(&texts).map_err(ImageError::Ptx)
+}
+
+/// The PTX of all parts that have some. A part without, such as NVIDIA's device runtime, is left out:
+/// if anything of it is used, the linker will miss it by name.
+fn linkable<'a>(fatbins: &[&'a [u8]]) -> Result<Vec<Cow<'a, [u8]>>, FatbinError> {
+    let parts = fatbins.iter().map(|fatbin| ptx_of(fatbin));
+    parts
+        .filter(|part| !matches!(part, Err(FatbinError::NoBinaryForGpu { .. })))
+        .collect()
 }
 
 fn ptx_of(fatbin: &[u8]) -> Result<Cow<'_, [u8]>, FatbinError> {
