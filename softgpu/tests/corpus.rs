@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use gvirtus_softgpu::ir::{Function, Module, Op};
 use gvirtus_softgpu::{lower, ptx};
@@ -101,11 +102,11 @@ fn kernels_of_hundreds_of_registers_use_few_slots() {
     }
 }
 
-/// A module to be broken: small ones, so that many cases are tried.
-fn small_texts() -> Vec<String> {
+/// Modules to be broken: small ones, so that many cases are tried.
+static SMALL_TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let texts = texts().into_iter().filter(|(_, text)| text.len() < 60_000);
     texts.map(|(_, text)| text).collect()
-}
+});
 
 /// Cuts at a character boundary.
 fn cut(text: &str, at: usize) -> &str {
@@ -148,7 +149,7 @@ proptest! {
 
     #[test]
     fn truncated_texts_are_errors(which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>()) {
-        let texts = small_texts();
+        let texts = &*SMALL_TEXTS;
         let text = &texts[which.index(texts.len())];
         let _ = lower_text(cut(text, at.index(text.len())));
     }
@@ -161,7 +162,7 @@ proptest! {
             1..6,
         ),
     ) {
-        let texts = small_texts();
+        let texts = &*SMALL_TEXTS;
         let mut text = texts[which.index(texts.len())].clone();
         for (at, piece, removed) in changes {
             let start = cut(&text, at.index(text.len())).len();
@@ -176,7 +177,7 @@ proptest! {
         which in any::<prop::sample::Index>(),
         swaps in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..40),
     ) {
-        let texts = small_texts();
+        let texts = &*SMALL_TEXTS;
         let text = &texts[which.index(texts.len())];
         let mut lines: Vec<&str> = text.lines().collect();
         for (a, b) in swaps {
