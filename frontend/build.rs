@@ -166,8 +166,12 @@ fn inputs(text: &mut String, function: &Function) -> String {
                     format!("u64::from({variable}.0.number())"),
                 )
             }
-            "CUfunction" | "CUkernel" => (
+            "CUfunction" => (
                 format!("let kernel = session.kernel({name}.0)?;"),
+                "kernel.number.to_word()".to_owned(),
+            ),
+            "CUkernel" => (
+                format!("let kernel = session.library_kernel({name})?;"),
                 "kernel.number.to_word()".to_owned(),
             ),
             "CUcontext" => (

@@ -22,8 +22,6 @@ pub(crate) struct LaunchLimits {
     pub(crate) block: [u32; 3],
     /// Most threads of a block.
     pub(crate) threads_per_block: u64,
-    /// Most shared memory of a block, in bytes, for kernels that ask for more than usual.
-    pub(crate) shared_bytes: u32,
     /// Whether all blocks of a grid can run at once on request.
     pub(crate) is_cooperative: bool,
 }
@@ -51,7 +49,6 @@ impl Device {
                 limit(Attribute::CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z),
             ],
             threads_per_block: limit(Attribute::CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK).into(),
-            shared_bytes: limit(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN),
             is_cooperative: snapshot.attribute(cooperative.0).is_none_or(|v| v != 0),
         };
         Self {

@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gvirtus_abi::CUresult;
+use gvirtus_abi::{CUfunction_attribute, CUresult};
 use gvirtus_protocol::command::{FunctionNumber, LoadedImage};
 use gvirtus_protocol::limits::PARAMETER_BYTES_MAX;
 use parking_lot::Mutex;
@@ -55,8 +55,17 @@ pub(crate) struct Kernel {
     key: AtomicU64,
     /// Answers of the driver that stay true until somebody sets an attribute.
     pub(crate) answers: Mutex<Answers>,
-    /// Most threads a block, once attributes were asked for; 0 before.
-    threads_per_block_max: AtomicU64,
+    /// What launches are compared with, once attributes were asked for.
+    limits: Mutex<KernelLimits>,
+}
+
+/// What a kernel allows a launch to ask for, as far as the driver has told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KernelLimits {
+    /// Most threads of a block.
+    pub(crate) threads_per_block: Option<u32>,
+    /// Most dynamic shared memory of a block, in bytes.
+    pub(crate) shared_bytes: Option<u32>,
 }
 
 /// Answers about a kernel.
@@ -118,7 +127,7 @@ impl Image {
                 parameter_bytes: u32::try_from(bytes).map_err(|_| CUresult::CUDA_ERROR_UNKNOWN)?,
                 key: AtomicU64::new(0),
                 answers: Mutex::default(),
-                threads_per_block_max: AtomicU64::new(0),
+                limits: Mutex::default(),
             }));
         }
         Ok(image)
@@ -165,12 +174,9 @@ impl Kernel {
         })
     }
 
-    /// Most threads a block, if the driver has told.
-    pub(crate) fn threads_per_block_max(&self) -> Option<u64> {
-        match self.threads_per_block_max.load(Ordering::Relaxed) {
-            0 => None,
-            threads => Some(threads),
-        }
+    /// What launches are compared with.
+    pub(crate) fn limits(&self) -> KernelLimits {
+        *self.limits.lock()
     }
 
     /// The attributes, if they have been asked for.
@@ -182,9 +188,16 @@ impl Kernel {
 
     /// Remembers attributes.
     pub(crate) fn set_attributes(&self, of: AttributesOf, attributes: Arc<[i32]>) {
-        if let Some(threads) = attributes.first().and_then(|t| u64::try_from(*t).ok()) {
-            self.threads_per_block_max.store(threads, Ordering::Relaxed);
-        }
+        let known = |attribute: CUfunction_attribute| {
+            let value = attributes.get(attribute.0 as usize)?;
+            u32::try_from(*value).ok()
+        };
+        *self.limits.lock() = KernelLimits {
+            threads_per_block: known(CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK),
+            shared_bytes: known(
+                CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+            ),
+        };
         let mut answers = self.answers.lock();
         answers.attributes.retain(|(known, _)| *known != of);
         answers.attributes.push((of, attributes));
@@ -207,5 +220,6 @@ impl Kernel {
     /// Forgets what an attribute's new value may change.
     pub(crate) fn forget_answers(&self) {
         *self.answers.lock() = Answers::default();
+        *self.limits.lock() = KernelLimits::default();
     }
 }

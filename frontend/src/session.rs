@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gvirtus_abi::{
-    CU_STREAM_LEGACY, CU_STREAM_PER_THREAD, CUcontext, CUdevice, CUevent, CUresult, CUstream,
+    CU_STREAM_LEGACY, CU_STREAM_PER_THREAD, CUcontext, CUdevice, CUevent, CUkernel, CUresult,
+    CUstream,
 };
 use gvirtus_driver_face::export_tables::context_destroyed;
 use gvirtus_protocol::command::{StreamCreate, Word};
@@ -24,6 +25,11 @@ use crate::image::{Image, ImageKind, Kernel};
 use crate::memory::{DeviceRanges, HostRanges};
 use crate::thread::{self, DefaultStream};
 use crate::wire::{Body, Command, Outcome, Payload, Rows, Wire};
+
+/// What the use of an unknown `CUkernel` answers. `cuda.h` has no name for it: NVIDIA's runtime passes
+/// whatever it is given as a kernel, and makes `cudaErrorInvalidDeviceFunction` of this answer, which
+/// has this number.
+pub(crate) const NO_SUCH_KERNEL: CUresult = CUresult(98);
 
 /// A stream that the application, or a thread's default stream, made.
 #[derive(Clone, Copy, Debug)]
@@ -311,6 +317,15 @@ impl Session {
         let key = Key::of(handle, Kind::Function).or_else(|| Key::of(handle, Kind::Kernel));
         let kernel = key.and_then(|key| self.kernels.get(key));
         kernel.ok_or(CUresult::CUDA_ERROR_INVALID_HANDLE)
+    }
+
+    /// The kernel behind what should be a `CUkernel`.
+    ///
+    /// # Errors
+    ///
+    /// [`NO_SUCH_KERNEL`].
+    pub(crate) fn library_kernel(&self, handle: CUkernel) -> Result<Arc<Kernel>, CUresult> {
+        self.kernel(handle.0).map_err(|_| NO_SUCH_KERNEL)
     }
 
     /// The library or module behind a handle of `kind`. A library's module has the library's place.

@@ -229,7 +229,9 @@ impl Gpu {
                 Ok(vec![])
             }
             opcode::cuModuleGetGlobal_v2 => Ok(vec![self.allocate(16), 16]),
-            opcode::cuFuncGetAttribute | opcode::cuKernelGetAttribute => Ok(vec![256, 0, 0, 0, 32]),
+            opcode::cuFuncGetAttribute | opcode::cuKernelGetAttribute => {
+                Ok(vec![256, 0, 0, 0, 32, 80, 80, 0, 49_152])
+            }
             opcode::cuMemGetInfo_v2 => Ok(vec![1000, 2000]),
             opcode::cuCtxGetStreamPriorityRange => Ok(vec![0, (-5_i64).cast_unsigned()]),
             opcode::cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags => {
@@ -251,6 +253,10 @@ impl Gpu {
         assert_eq!(parameters.len(), launch.parameter_bytes.get() as usize);
         if number.kernel == 1 {
             self.defer(CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
+        }
+        if launch.block[0].get() > 256 || launch.shared_bytes.get() > 49_152 {
+            self.defer(CUresult::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+            return;
         }
         if number.kernel == 0 {
             let address = u64::from_le_bytes(*parameters.first_chunk().expect("an address"));

@@ -105,7 +105,12 @@ impl Session {
         value.ok_or(INVALID_VALUE)
     }
 
-    fn ask_attributes(&self, kernel: &Kernel, of: AttributesOf) -> Result<Arc<[i32]>, CUresult> {
+    /// Asks for all attributes and remembers them.
+    pub(super) fn ask_attributes(
+        &self,
+        kernel: &Kernel,
+        of: AttributesOf,
+    ) -> Result<Arc<[i32]>, CUresult> {
         self.wire.faults().check()?;
         let (opcode, context, device) = match of {
             AttributesOf::Function(context) => (opcode::cuFuncGetAttribute, context, 0),

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Launches: posted. The parameters are gathered straight into the command queue.
 //!
-//! What CUDA refuses at the call is refused at the call, as far as the client knows enough without
-//! asking; everything else is told by a later call.
+//! What CUDA refuses at the call is refused at the call where the client knows enough. A launch that
+//! the driver may refuse waits for its judgement, which costs a round trip, for most kernels never and
+//! for a few once. Everything else is told by a later call.
 
 use std::ffi::c_void;
 
@@ -17,15 +18,24 @@ use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::{U32, U64};
 
 use super::{INVALID_VALUE, Status, required};
+use crate::context::Context;
 use crate::device::LaunchLimits;
-use crate::image::{ImageKind, Kernel};
+use crate::handle::{Key, Kind};
+use crate::image::{AttributesOf, ImageKind, Kernel, KernelLimits};
+use crate::limits::{UNASKED_SHARED_BYTES_MAX, UNASKED_THREADS_MAX};
 use crate::process::session;
+use crate::session::Session;
 use crate::wire::Command;
 
 /// `CU_LAUNCH_PARAM_END`, `_BUFFER_POINTER`, `_BUFFER_SIZE` of the `extra` argument.
 const EXTRA_END: usize = 0;
 const EXTRA_BUFFER_POINTER: usize = 1;
 const EXTRA_BUFFER_SIZE: usize = 2;
+
+/// What a launch of a `CUkernel` with an impossible shape answers; of a `CUfunction`, it is
+/// `CUDA_ERROR_INVALID_VALUE`. `cuda.h` has no name for it: NVIDIA's runtime passes `CUkernel`s and
+/// makes `cudaErrorInvalidConfiguration` of it, which has this number.
+const INVALID_CONFIGURATION: CUresult = CUresult(9);
 
 const _: () = assert!(size_of::<CUlaunchAttribute>() == ATTRIBUTE_BYTES);
 
@@ -173,7 +183,15 @@ unsafe fn launch(
         return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
     }
     let limits = &session.devices[context.device as usize].launch_limits;
-    shape.check(limits, &kernel)?;
+    shape.check_device(limits).map_err(|status| {
+        let is_kernel = Key::of(function.0, Kind::Kernel).is_some();
+        if is_kernel {
+            INVALID_CONFIGURATION
+        } else {
+            status
+        }
+    })?;
+    let is_doubtful = shape.is_doubtful(kernel.limits());
     let attribute_count = check_attributes(attributes, limits)?;
     // SAFETY: the caller's promise.
     let parameters = unsafe { Parameters::new(&kernel, params, extra)? };
@@ -197,35 +215,58 @@ unsafe fn launch(
         }
         // SAFETY: the caller's promise.
         unsafe { parameters.append_to(buffer, &kernel) };
-    })
+    })?;
+    if is_doubtful {
+        judge(session, &kernel, context)?;
+    }
+    Ok(())
+}
+
+/// Waits until the driver has judged a launch. That costs a round trip; where the kernel's limits are
+/// not known, it brings them, so that it need not be done again.
+#[cold]
+fn judge(session: &Session, kernel: &Kernel, context: Context) -> Status {
+    let number = context.number;
+    if kernel.limits() == KernelLimits::default() {
+        session.ask_attributes(kernel, AttributesOf::Function(number))?;
+    } else {
+        session.call(opcode::PING, number, &[])?;
+    }
+    session.wire.faults().take_deferred()
 }
 
 impl Shape {
+    /// Whether a device can have such a grid at all.
     #[inline]
-    fn check(&self, limits: &LaunchLimits, kernel: &Kernel) -> Status {
+    fn check_device(&self, limits: &LaunchLimits) -> Status {
         let fits = |size: &[u32; 3], limits: &[u32; 3]| {
             size.iter()
                 .zip(limits)
                 .all(|(size, limit)| (1..=*limit).contains(size))
         };
-        let threads: u64 = self
-            .block
-            .iter()
-            .fold(1, |threads, size| threads.saturating_mul(u64::from(*size)));
         if !fits(&self.grid, &limits.grid)
             || !fits(&self.block, &limits.block)
-            || threads > limits.threads_per_block
-            || self.shared_bytes > limits.shared_bytes
+            || self.threads() > limits.threads_per_block
         {
             return Err(INVALID_VALUE);
         }
-        if kernel
-            .threads_per_block_max()
-            .is_some_and(|max| threads > max)
-        {
-            return Err(CUresult::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
-        }
         Ok(())
+    }
+
+    /// Whether the driver may refuse it for this kernel. Of limits that are not known, only large
+    /// launches are doubted.
+    #[inline]
+    fn is_doubtful(&self, limits: KernelLimits) -> bool {
+        let shared_max = limits.shared_bytes.unwrap_or(UNASKED_SHARED_BYTES_MAX);
+        let threads_max = limits
+            .threads_per_block
+            .map_or(UNASKED_THREADS_MAX, u64::from);
+        self.shared_bytes > shared_max || self.threads() > threads_max
+    }
+
+    fn threads(&self) -> u64 {
+        let sizes = self.block.iter().map(|size| u64::from(*size));
+        sizes.fold(1, u64::saturating_mul)
     }
 }
 

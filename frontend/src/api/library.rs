@@ -141,14 +141,14 @@ pub unsafe fn cuLibraryGetGlobal(
 pub unsafe fn cuKernelGetFunction(pFunc: *mut CUfunction, kernel: CUkernel) -> Status {
     let session = session()?;
     session.current()?;
-    let key = session.kernel(kernel.0)?.key(&session.kernels)?;
+    let key = session.library_kernel(kernel)?.key(&session.kernels)?;
     // SAFETY: the caller's promise.
     unsafe { put(pFunc, CUfunction(key.handle(Kind::Function))) }
 }
 
 /// `cuKernelGetLibrary`.
 pub unsafe fn cuKernelGetLibrary(pLib: *mut CUlibrary, kernel: CUkernel) -> Status {
-    let kernel = session()?.kernel(kernel.0)?;
+    let kernel = session()?.library_kernel(kernel)?;
     if kernel.kind != ImageKind::Library {
         return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
     }
@@ -166,7 +166,7 @@ pub unsafe fn cuKernelGetAttribute(
     let session = session()?;
     session.device(dev)?;
     let device = u32::try_from(dev.0).map_err(|_| INVALID_VALUE)?;
-    let kernel = session.kernel(kernel.0)?;
+    let kernel = session.library_kernel(kernel)?;
     let value = session.function_attribute(&kernel, AttributesOf::Kernel(device), attrib)?;
     // SAFETY: the caller's promise.
     unsafe { put(pi, value) }

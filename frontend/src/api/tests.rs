@@ -202,15 +202,25 @@ fn what_is_wrong_with_a_launch_is_told_at_once() {
             "{grid} {block}"
         );
     }
-    // Before the driver has told, 1024 threads seem to be possible.
-    assert_eq!(launched(1, 1024, 0), Ok(()));
+    // Before the driver has told, few more threads than are possible seem to be.
+    assert_eq!(launched(1, 257, 0), Ok(()));
+    let too_many = Err(CUresult::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+    assert_eq!(synchronize(), too_many);
+    assert_eq!(launched(1, 513, 0), too_many);
+    assert_eq!(launched(1, 257, 0), too_many);
+    assert_eq!(launched(1, 256, 49_152), Ok(()));
+    assert_eq!(launched(1, 1, 49_153), too_many);
     let mut threads = 0;
     let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK;
     // SAFETY: a place for a number.
     unsafe { cuFuncGetAttribute(&raw mut threads, attribute, nothing) }.expect("known");
     assert_eq!(threads, 256);
-    let too_many = Err(CUresult::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
-    assert_eq!(launched(1, 257, 0), too_many);
+    let mut kernel_handle = CUkernel::NULL;
+    // SAFETY: a place for a handle, and a C string.
+    unsafe { cuLibraryGetKernel(&raw mut kernel_handle, library, c"nothing".as_ptr()) }
+        .expect("there");
+    let impossible = launch(CUfunction(kernel_handle.0), 1025, &mut []);
+    assert_eq!(impossible, Err(CUresult(9)));
     let invalid_handle = Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
     for wrong in [0, 8, fixture.context.0] {
         assert_eq!(launch(CUfunction(wrong), 1, &mut []), invalid_handle);
