@@ -45,9 +45,10 @@ static bool expect_kind(const char *what, const void *pointer, const char *expec
 // To the device, through the kernel and back into other host memory, all in one stream.
 static bool round_trip(int *source, int *target, int *device, int count) {
     const size_t bytes = count * sizeof(int);
+    // Both may be the same memory.
     for (int i = 0; i < count; ++i) {
-        source[i] = i + 1;
         target[i] = 0;
+        source[i] = i + 1;
     }
     cudaStream_t stream = nullptr;
     CHECK(cudaStreamCreate(&stream));
