@@ -34,6 +34,18 @@ pub(crate) struct Image {
     /// In the driver's order.
     pub(crate) kernels: Vec<Arc<Kernel>>,
     by_name: HashMap<Box<CStr>, usize>,
+    variables: Mutex<HashMap<Box<CStr>, Vec<Variable>>>,
+}
+
+/// Where a variable of an image is in one context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Variable {
+    /// Number of the context.
+    pub(crate) context: u16,
+    /// Of its first byte.
+    pub(crate) address: u64,
+    /// Its size.
+    pub(crate) bytes: u64,
 }
 
 /// A kernel.
@@ -106,6 +118,7 @@ impl Image {
             kind,
             kernels: Vec::with_capacity(loaded.kernels.len()),
             by_name: HashMap::with_capacity(loaded.kernels.len()),
+            variables: Mutex::default(),
         };
         for (index, kernel) in loaded.kernels.into_iter().enumerate() {
             let bytes = kernel.parameter_bytes();
@@ -131,6 +144,21 @@ impl Image {
             }));
         }
         Ok(image)
+    }
+
+    /// Where a variable was when it was asked for; the context may have ended since.
+    pub(crate) fn variable(&self, name: &CStr, context: u16) -> Option<Variable> {
+        let variables = self.variables.lock();
+        let known = variables.get(name)?;
+        known.iter().find(|v| v.context == context).copied()
+    }
+
+    /// Remembers where a variable is.
+    pub(crate) fn set_variable(&self, name: &CStr, variable: Variable) {
+        let mut variables = self.variables.lock();
+        let known = variables.entry(name.into()).or_default();
+        known.retain(|v| v.context != variable.context);
+        known.push(variable);
     }
 
     /// The kernel with this name.

@@ -19,8 +19,9 @@ use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::{U32, U64};
 
 use super::{INVALID_VALUE, Status, put_optional, required};
+use crate::context::Context;
 use crate::handle::Key;
-use crate::image::{Image, ImageKind};
+use crate::image::{Image, ImageKind, Variable};
 use crate::memory::DeviceRange;
 use crate::session::Session;
 use crate::wire::{Command, Outcome, Payload, Rows};
@@ -285,42 +286,58 @@ impl Session {
         has_entries.then_some(reduced)
     }
 
-    /// Asks for a variable of an image and remembers its memory.
+    /// Tells where a variable of an image is. The runtime asks for every copy to one, so the answer is
+    /// remembered as long as its memory is.
     ///
     /// # Safety
     ///
     /// Both places are null or valid for writing.
-    pub(super) unsafe fn global(
+    pub(super) unsafe fn variable(
         &self,
-        key: Key,
-        context: crate::context::Context,
+        (key, image): (Key, &Image),
+        context: Context,
         name: &CStr,
         dptr: *mut CUdeviceptr,
         bytes: *mut usize,
     ) -> Status {
-        let mut body = GetGlobal {
-            image: U32::new(key.number()),
-        }
-        .as_bytes()
-        .to_vec();
+        let known = image.variable(name, context.number).filter(|variable| {
+            let ranges = self.device_ranges.read();
+            let range = ranges.starting_at(variable.address);
+            range.is_some_and(|range| range.image == Some(key.number()))
+        });
+        let variable = match known {
+            Some(variable) => variable,
+            None => self.ask_variable(key, context, name)?,
+        };
+        image.set_variable(name, variable);
+        let size = usize::try_from(variable.bytes).map_err(|_| CUresult::CUDA_ERROR_UNKNOWN)?;
+        // SAFETY: the caller's promise.
+        unsafe { put_optional(dptr, CUdeviceptr(variable.address)) };
+        // SAFETY: the caller's promise.
+        unsafe { put_optional(bytes, size) };
+        Ok(())
+    }
+
+    fn ask_variable(&self, key: Key, context: Context, name: &CStr) -> Result<Variable, CUresult> {
+        let image = U32::new(key.number());
+        let mut body = GetGlobal { image }.as_bytes().to_vec();
         body.extend_from_slice(name.to_bytes());
         let reply = self.call(opcode::cuModuleGetGlobal_v2, context.number, &body)?;
-        let (address, size) = (reply.promised_word(0)?, reply.promised_word(1)?);
+        let variable = Variable {
+            context: context.number,
+            address: reply.promised_word(0)?,
+            bytes: reply.promised_word(1)?,
+        };
         self.device_ranges.write().insert(DeviceRange {
-            base: address,
-            bytes: size,
+            base: variable.address,
+            bytes: variable.bytes,
             context: context.number,
             device: context.device,
             id: self.new_id(),
             image: Some(key.number()),
             is_reserved: false,
         });
-        let size = usize::try_from(size).map_err(|_| CUresult::CUDA_ERROR_UNKNOWN)?;
-        // SAFETY: the caller's promise.
-        unsafe { put_optional(dptr, CUdeviceptr(address)) };
-        // SAFETY: the caller's promise.
-        unsafe { put_optional(bytes, size) };
-        Ok(())
+        Ok(variable)
     }
 }
 

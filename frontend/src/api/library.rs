@@ -132,9 +132,9 @@ pub unsafe fn cuLibraryGetGlobal(
 ) -> Status {
     let session = session()?;
     let context = session.current()?;
-    let (key, _) = session.image(library.0, Kind::Library)?;
+    let (key, image) = session.image(library.0, Kind::Library)?;
     // SAFETY: the caller's promise.
-    unsafe { session.global(key, context, text(name)?, dptr, bytes) }
+    unsafe { session.variable((key, &image), context, text(name)?, dptr, bytes) }
 }
 
 /// `cuKernelGetFunction`.

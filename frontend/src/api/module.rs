@@ -136,5 +136,5 @@ pub unsafe fn cuModuleGetGlobal_v2(
         }
     };
     // SAFETY: the caller's promise.
-    unsafe { session.global(key, context, text(name)?, dptr, bytes) }
+    unsafe { session.variable((key, &image), context, text(name)?, dptr, bytes) }
 }

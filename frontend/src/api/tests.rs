@@ -569,6 +569,9 @@ fn kernels_and_variables_are_found_by_name() {
         let name = c"variable".as_ptr();
         cuModuleGetGlobal_v2(&raw mut address, &raw mut bytes, module, name).expect("there");
         assert_eq!(bytes, 16);
+        let mut again = CUdeviceptr(0);
+        cuModuleGetGlobal_v2(&raw mut again, null_mut(), module, name).expect("there");
+        assert_eq!(again, address);
         let mut owner = CUcontext::NULL;
         let attribute = CUpointer_attribute::CU_POINTER_ATTRIBUTE_CONTEXT;
         cuPointerGetAttribute((&raw mut owner).cast(), attribute, address).expect("device memory");
