@@ -37,8 +37,8 @@ unsafe impl Sync for ProcEntry {}
 /// (`CUdriverProcAddress_flags`).
 ///
 /// `table` is sorted by base name. The newest entry that is not newer than `version` wins; with the
-/// per-thread flag a `_ptsz`/`_ptds` entry wins over the plain one of the same function. A name that
-/// is no base name is looked up as an exported symbol.
+/// per-thread flag a `_ptsz`/`_ptds` entry wins over the plain one of the same function. A name
+/// that is no base name is looked up as an exported symbol.
 ///
 /// # Errors
 ///

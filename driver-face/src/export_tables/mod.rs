@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The private tables behind `cuGetExportTable`, as far as NVIDIA's libraries need them.
 //!
-//! A table is an array of pointer-sized slots; slot 0 holds the table's size in bytes, unless noted.
-//! A slot that no client was seen to use answers `CUDA_ERROR_NOT_SUPPORTED`; a table that is not
-//! listed here does not exist (`CUDA_ERROR_NOT_FOUND`), because clients such as NVRTC work without
-//! it but crash on a made-up one.
+//! A table is an array of pointer-sized slots; slot 0 holds the table's size in bytes, unless
+//! noted. A slot that no client was seen to use answers `CUDA_ERROR_NOT_SUPPORTED`; a table that is
+//! not listed here does not exist (`CUDA_ERROR_NOT_FOUND`), because clients such as NVRTC work
+//! without it but crash on a made-up one.
 //!
 //! | uuid | purpose | slots |
 //! |---|---|---|

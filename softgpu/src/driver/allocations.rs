@@ -130,8 +130,8 @@ pub(super) fn set_sync_memops(base: u64, value: bool) {
 ///
 /// # Errors
 ///
-/// `CUDA_ERROR_INVALID_VALUE` for a null pointer, and for a range that leaves its allocation or lies
-/// in device memory that is not allocated.
+/// `CUDA_ERROR_INVALID_VALUE` for a null pointer, and for a range that leaves its allocation or
+/// lies in device memory that is not allocated.
 pub(super) fn place(address: u64, bytes: u64) -> Result<Place, CUresult> {
     match find(address) {
         Some(allocation) if allocation.holds(address, bytes) => {

@@ -8,8 +8,8 @@ use gvirtus_abi::CUresult;
 /// `out!(pointer = value)`: writes an output of a driver function, or returns
 /// `CUDA_ERROR_INVALID_VALUE` if the pointer is null.
 ///
-/// Only for handlers, which are unsafe functions with the contract of `cuda.h`: an output pointer is
-/// null or valid for writing.
+/// Only for handlers, which are unsafe functions with the contract of `cuda.h`: an output pointer
+/// is null or valid for writing.
 macro_rules! out {
     ($place:ident = $value:expr) => {{
         let value = $value;

@@ -2,8 +2,8 @@
 //! Contexts: what the driver keeps of an application on a device.
 //!
 //! A [`Context`] is one life of a context; the primary context of a device gets a new one with the
-//! same handle each time it is reset. Handles decide what is alive: a destroyed context is no longer
-//! found, while operations that still run keep their own reference.
+//! same handle each time it is reset. Handles decide what is alive: a destroyed context is no
+//! longer found, while operations that still run keep their own reference.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -163,7 +163,8 @@ pub(super) fn set_current(handle: CUcontext) -> Result<(), CUresult> {
 pub(super) fn push(handle: CUcontext) {
     let below = CURRENT.replace(handle);
     if !below.is_null() {
-        // At the very end of a thread the stack is gone, and what is below does not matter any more.
+        // At the very end of a thread the stack is gone, and what is below does not matter any
+        // more.
         let _ = BELOW.try_with(|stack| stack.borrow_mut().push(below));
     }
 }

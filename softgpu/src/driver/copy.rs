@@ -80,8 +80,8 @@ impl Transfer {
             let at = |rows: Rows| rows.start as usize + row * rows.pitch;
             let from = std::ptr::with_exposed_provenance::<u8>(at(self.from));
             let to = std::ptr::with_exposed_provenance_mut::<u8>(at(self.to));
-            // SAFETY: device ranges were checked when the copy was submitted, and device memory stays
-            // mapped; host ranges are the application's promise until the copy is complete.
+            // SAFETY: device ranges were checked when the copy was submitted, and device memory
+            // stays mapped; host ranges are the application's promise until the copy is complete.
             unsafe { std::ptr::copy(from, to, width) };
         }
     }

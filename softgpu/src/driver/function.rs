@@ -81,7 +81,8 @@ pub(super) fn forget_module(module: CUmodule) {
 ///
 /// # Errors
 ///
-/// `CUDA_ERROR_INVALID_HANDLE`, [`library::NO_SUCH_KERNEL`], or why the kernel cannot be loaded there.
+/// `CUDA_ERROR_INVALID_HANDLE`, [`library::NO_SUCH_KERNEL`], or why the kernel cannot be loaded
+/// there.
 pub(super) fn find_in(
     handle: CUfunction,
     context: &Arc<Context>,
@@ -116,7 +117,8 @@ pub(super) fn max_threads(kernel: &ir::Kernel) -> u32 {
 }
 
 /// Registers of a thread as occupancy counts them. The device has no register file; the number is
-/// that of the lowered code, cut so that a block of the largest size still fits, because it does run.
+/// that of the lowered code, cut so that a block of the largest size still fits, because it does
+/// run.
 pub(super) fn registers(program: &Program, kernel: &ir::Kernel) -> u32 {
     let counts = program.code(kernel).registers;
     let used = counts.w32.saturating_add(counts.w64.saturating_mul(2));

@@ -52,7 +52,8 @@ fn unmap(allocation: &Allocation) {
         return;
     };
     let place = std::ptr::with_exposed_provenance_mut(allocation.base as usize);
-    // SAFETY: `allocate` mapped exactly this, the table held it once, and nobody may use it any more.
+    // SAFETY: `allocate` mapped exactly this, the table held it once, and nobody may use it any
+    // more.
     let _ = unsafe { rustix::mm::munmap(place, mapped_bytes) };
 }
 

@@ -199,8 +199,8 @@ fn compile(image: &PointedImage<'_>) -> Result<Program, ImageError> {
     Program::compile(&texts).map_err(ImageError::Ptx)
 }
 
-/// The PTX of all parts that have some. A part without, such as NVIDIA's device runtime, is left out:
-/// if anything of it is used, the linker will miss it by name.
+/// The PTX of all parts that have some. A part without, such as NVIDIA's device runtime, is left
+/// out: if anything of it is used, the linker will miss it by name.
 fn linkable<'a>(fatbins: &[&'a [u8]]) -> Result<Vec<Cow<'a, [u8]>>, FatbinError> {
     let parts = fatbins.iter().map(|fatbin| ptx_of(fatbin));
     parts

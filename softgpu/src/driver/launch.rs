@@ -29,9 +29,9 @@ const EXTRA_PAIRS_MAX: usize = 8;
 /// Launch attributes that make sense.
 const ATTRIBUTES_MAX: u32 = 64;
 
-/// What a launch of a `CUkernel` with an impossible shape answers. `cuda.h` has no name for it; cudart
-/// passes `CUkernel`s and makes `cudaErrorInvalidConfiguration` of it, which has this number. A launch
-/// of a `CUfunction` answers `CUDA_ERROR_INVALID_VALUE`.
+/// What a launch of a `CUkernel` with an impossible shape answers. `cuda.h` has no name for it;
+/// cudart passes `CUkernel`s and makes `cudaErrorInvalidConfiguration` of it, which has this
+/// number. A launch of a `CUfunction` answers `CUDA_ERROR_INVALID_VALUE`.
 const INVALID_CONFIGURATION: CUresult = CUresult(9);
 
 /// The shape of a launch.
@@ -176,8 +176,9 @@ fn run(launch: &Launch) -> Result<(), Failure> {
 ///
 /// # Safety
 ///
-/// The contract of `cuLaunchKernel`: `parameters` is null or points to as many pointers as the kernel
-/// has parameters, each to a value of the parameter's size; `extra` is null or a terminated list.
+/// The contract of `cuLaunchKernel`: `parameters` is null or points to as many pointers as the
+/// kernel has parameters, each to a value of the parameter's size; `extra` is null or a terminated
+/// list.
 unsafe fn parameter_block(
     kernel: &ir::Kernel,
     parameters: *mut *mut c_void,

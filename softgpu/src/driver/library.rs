@@ -111,8 +111,9 @@ pub(super) fn forget_context(context: &Context) {
     }
 }
 
-/// What the use of an unknown kernel answers. `cuda.h` has no name for it: cudart passes addresses that
-/// it does not know as kernels, and makes `cudaErrorInvalidDeviceFunction` of it, which has this number.
+/// What the use of an unknown kernel answers. `cuda.h` has no name for it: cudart passes addresses
+/// that it does not know as kernels, and makes `cudaErrorInvalidDeviceFunction` of it, which has
+/// this number.
 pub(super) const NO_SUCH_KERNEL: CUresult = CUresult(98);
 
 /// The kernel with that handle.
@@ -132,8 +133,8 @@ fn find(handle: CUlibrary) -> Result<Arc<Library>, CUresult> {
         .ok_or(CUresult::CUDA_ERROR_INVALID_HANDLE)
 }
 
-/// Library options are about copies of the image, of which none is kept, and about host functions in
-/// tables, which only managed memory could use.
+/// Library options are about copies of the image, of which none is kept, and about host functions
+/// in tables, which only managed memory could use.
 pub(crate) unsafe fn cuLibraryLoadData(
     library: *mut CUlibrary,
     code: *const c_void,

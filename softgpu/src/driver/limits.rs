@@ -34,8 +34,8 @@ pub(super) const PITCH_ALIGNMENT_BYTES: usize = 512;
 
 /// Copies and memsets up to this many bytes run on the calling thread if nothing is before them.
 pub(super) const SHORT_COPY_BYTES: usize = 128 << 10;
-/// Pageable memory up to this many bytes is kept aside when a copy from it has to wait; for more the
-/// call waits.
+/// Pageable memory up to this many bytes is kept aside when a copy from it has to wait; for more
+/// the call waits.
 pub(super) const STAGED_COPY_BYTES: usize = 16 << 20;
 
 /// Stream priorities: least and greatest.
@@ -47,8 +47,8 @@ pub(super) const DEFAULT_PRINTF_BYTES: usize = 1 << 20;
 pub(super) const DEFAULT_HEAP_BYTES: usize = 8 << 20;
 pub(super) const DEFAULT_L2_FETCH_BYTES: usize = 64;
 
-/// Threads times instructions up to which a kernel without loops runs on the launching thread: a few
-/// microseconds, about what it takes to wake another thread.
+/// Threads times instructions up to which a kernel without loops runs on the launching thread: a
+/// few microseconds, about what it takes to wake another thread.
 pub(super) const SHORT_LAUNCH_STEPS: u64 = 1 << 15;
 /// What starting a block costs, in the same measure.
 pub(super) const STEPS_PER_BLOCK: u64 = 1 << 12;

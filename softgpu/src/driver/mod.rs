@@ -2,9 +2,10 @@
 //! The CUDA driver API on the software device: what `libcuda.so.1` exports, one file a concept.
 //!
 //! Every exported function that the call table marks `soft` is a *handler* here, named like the
-//! function, with the contract that `cuda.h` gives it; the exports themselves are made from the table
-//! (see [`gvirtus_driver_face::codegen`]). Handles are numbers, so stale ones are errors; pointers to
-//! device memory are checked at the call; kernels and copies run in [`scheduler`]'s streams.
+//! function, with the contract that `cuda.h` gives it; the exports themselves are made from the
+//! table (see [`gvirtus_driver_face::codegen`]). Handles are numbers, so stale ones are errors;
+//! pointers to device memory are checked at the call; kernels and copies run in [`scheduler`]'s
+//! streams.
 
 #![allow(
     non_snake_case,
@@ -44,6 +45,7 @@ mod occupancy;
 mod output;
 mod pointer;
 mod program;
+mod queues;
 mod scheduler;
 mod stream;
 

@@ -104,8 +104,8 @@ impl Program {
         self.constant_bytes
     }
 
-    /// Instructions that a thread of the kernel executes at most; nothing where it may go round in a
-    /// loop, call itself, or call what nobody knows.
+    /// Instructions that a thread of the kernel executes at most; nothing where it may go round in
+    /// a loop, call itself, or call what nobody knows.
     pub(super) fn straight_length(&self, kernel: usize) -> Option<u32> {
         self.straight_lengths[kernel]
     }

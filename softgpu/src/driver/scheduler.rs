@@ -1,122 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Streams: queues of operations that run in order, asynchronously to the host.
 //!
-//! One lock guards all queues of the process; it is held for a few instructions only, never while an
-//! operation runs. An operation starts when the one before it in its stream is complete and so are
-//! its dependencies: [`Marker`]s, each a position in a stream. Everything that CUDA says about order
-//! is made of them:
+//! One lock guards all queues of the process; it is held for a few instructions only, never while
+//! an operation runs. An operation starts when the one before it in its stream is complete and so
+//! are its dependencies: [`Marker`]s, each a position in a stream. Everything that CUDA says about
+//! order is made of them:
 //! - an operation of a context's legacy stream depends on all that was submitted before to the
 //!   context's blocking streams, and an operation of a blocking stream on all that was submitted
 //!   before to the legacy stream;
 //! - `cuStreamWaitEvent` submits an empty operation that depends on the event's record.
 //!
-//! Streams with something to do are *ready* and taken by worker threads, which are started as needed
-//! and leave when idle for long. A stream whose next operation has an incomplete dependency is
-//! *parked* with the stream that it waits for, and costs no thread. A host thread that waits for a
-//! ready stream runs it itself, which saves the switch to a worker. An operation that is submitted as
-//! [`Placement::Here`] to a stream without anything to wait for runs on the submitting thread.
+//! Streams with something to do are *ready* and taken by worker threads, which are started as
+//! needed and leave when idle for long. A stream whose next operation has an incomplete dependency
+//! is *parked* with the stream that it waits for, and costs no thread. A host thread that waits for
+//! a ready stream runs it itself, which saves the switch to a worker. An operation that is
+//! submitted as [`Placement::Here`] to a stream without anything to wait for runs on the submitting
+//! thread.
 //!
-//! An operation that fails sets the error of its domain (a context); from then on operations of that
-//! domain are skipped, while event records and dependencies still complete.
+//! An operation that fails sets the error of its domain (a context); from then on operations of
+//! that domain are skipped, while event records and dependencies still complete.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use gvirtus_abi::CUresult;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::queues::{Domain, Operation, Phase, State, Work};
+pub(super) use super::queues::{DomainId, ErrorCell, Kind, Marker, Record, StreamId};
+
 /// Streams that can run at the same time.
 const WORKERS_MAX: usize = 128;
 /// How long an idle worker waits for more.
 const WORKER_IDLE: Duration = Duration::from_secs(5);
-
-/// The first error of a domain: `CUDA_SUCCESS`, until there is one.
-#[derive(Debug, Default)]
-pub(super) struct ErrorCell(AtomicU32);
-
-impl ErrorCell {
-    /// # Errors
-    ///
-    /// The error that was set.
-    pub(super) fn check(&self) -> Result<(), CUresult> {
-        match self.0.load(Ordering::Acquire) {
-            0 => Ok(()),
-            error => Err(CUresult(error)),
-        }
-    }
-
-    /// Sets the error unless there is one already.
-    pub(super) fn set(&self, error: CUresult) {
-        let _ = self
-            .0
-            .compare_exchange(0, error.0, Ordering::AcqRel, Ordering::Acquire);
-    }
-
-    #[cfg(test)]
-    pub(super) fn clear(&self) {
-        self.0.store(0, Ordering::Release);
-    }
-}
-
-/// The streams of one context.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DomainId(usize);
-
-/// A stream; stays unique when the stream is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StreamId {
-    index: usize,
-    generation: u64,
-}
-
-/// A position in a stream: complete when all operations up to it are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Marker {
-    stream: StreamId,
-    sequence: u64,
-}
-
-impl Marker {
-    /// Of an operation that a stream which takes none was given.
-    fn complete(stream: StreamId) -> Self {
-        Self {
-            stream,
-            sequence: 0,
-        }
-    }
-}
-
-/// A recorded event.
-#[derive(Debug)]
-pub(super) struct Record {
-    marker: Marker,
-    time: OnceLock<Instant>,
-}
-
-impl Record {
-    pub(super) fn marker(&self) -> Marker {
-        self.marker
-    }
-
-    /// When the stream reached it; nothing before.
-    pub(super) fn time(&self) -> Option<Instant> {
-        self.time.get().copied()
-    }
-}
-
-/// How a stream relates to its domain's legacy stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// It waits for the legacy stream and the other way round.
-    Blocking,
-    /// The legacy default stream itself, one a domain.
-    Legacy,
-    /// It has nothing to do with it.
-    NonBlocking,
-}
 
 /// Where an operation may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,66 +43,6 @@ pub(super) enum Placement {
     Here,
     /// On a worker, asynchronously to the submitting thread.
     Worker,
-}
-
-enum Work {
-    Nothing,
-    Record(Arc<Record>),
-    Run(Box<dyn FnOnce() -> Result<(), CUresult> + Send>),
-}
-
-struct Operation {
-    dependencies: Vec<Marker>,
-    work: Work,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Nothing to do.
-    Idle,
-    /// Waits for a dependency, which makes it ready.
-    Parked,
-    /// In the ready queue.
-    Ready,
-    /// Some thread runs its operations.
-    Running,
-}
-
-struct Stream {
-    generation: u64,
-    domain: DomainId,
-    kind: Kind,
-    error: Arc<ErrorCell>,
-    phase: Phase,
-    queue: VecDeque<Operation>,
-    submitted: u64,
-    completed: u64,
-    /// Streams to make ready when this one has completed that far.
-    parked: Vec<(u64, StreamId)>,
-    /// Hosts that wait for this stream.
-    hosts: usize,
-    done: Arc<Condvar>,
-    /// Goes away when it is drained.
-    leaving: bool,
-}
-
-struct Domain {
-    error: Arc<ErrorCell>,
-    streams: Vec<StreamId>,
-    /// Operations submitted and not complete, of all streams.
-    pending: u64,
-    /// Takes nothing new.
-    closed: bool,
-}
-
-struct State {
-    streams: Vec<Option<Stream>>,
-    free_streams: Vec<usize>,
-    domains: Vec<Option<Domain>>,
-    generations: u64,
-    ready: VecDeque<StreamId>,
-    workers: usize,
-    idle_workers: usize,
 }
 
 /// All streams of the process.
@@ -200,15 +57,7 @@ pub(super) static SCHEDULER: Scheduler = Scheduler::new();
 impl Scheduler {
     pub(super) const fn new() -> Self {
         Self {
-            state: Mutex::new(State {
-                streams: Vec::new(),
-                free_streams: Vec::new(),
-                domains: Vec::new(),
-                generations: 0,
-                ready: VecDeque::new(),
-                workers: 0,
-                idle_workers: 0,
-            }),
+            state: Mutex::new(State::new()),
             work: Condvar::new(),
         }
     }
@@ -457,7 +306,7 @@ impl Scheduler {
         let mut state = self.state.lock();
         state.idle_workers -= 1;
         loop {
-            if let Some(stream) = state.ready.front().copied() {
+            if let Some(stream) = state.ready.pop_front() {
                 if state.claim(stream) {
                     self.drain(&mut state, stream, None);
                 }
@@ -505,248 +354,6 @@ impl Scheduler {
     }
 }
 
-impl State {
-    fn add_stream(&mut self, domain: DomainId, kind: Kind) -> StreamId {
-        self.generations += 1;
-        let index = self.free_streams.pop().unwrap_or_else(|| {
-            self.streams.push(None);
-            self.streams.len() - 1
-        });
-        let id = StreamId {
-            index,
-            generation: self.generations,
-        };
-        let error = self.domain(domain).error.clone();
-        self.streams[index] = Some(Stream {
-            generation: id.generation,
-            domain,
-            kind,
-            error,
-            phase: Phase::Idle,
-            queue: VecDeque::new(),
-            submitted: 0,
-            completed: 0,
-            parked: Vec::new(),
-            hosts: 0,
-            done: Arc::new(Condvar::new()),
-            leaving: false,
-        });
-        self.domain_mut(domain).streams.push(id);
-        id
-    }
-
-    fn leave(&mut self, id: StreamId) {
-        let Some(stream) = self.stream_mut(id) else {
-            return;
-        };
-        stream.leaving = true;
-        if stream.phase == Phase::Idle {
-            self.forget(id);
-        }
-    }
-
-    fn forget(&mut self, id: StreamId) {
-        let Some(stream) = self.stream(id) else {
-            return;
-        };
-        let domain = stream.domain;
-        stream.done.notify_all();
-        self.streams[id.index] = None;
-        self.free_streams.push(id.index);
-        if let Some(domain) = &mut self.domains[domain.0] {
-            domain.streams.retain(|stream| *stream != id);
-        }
-    }
-
-    fn stream(&self, id: StreamId) -> Option<&Stream> {
-        self.streams
-            .get(id.index)?
-            .as_ref()
-            .filter(|stream| stream.generation == id.generation)
-    }
-
-    fn stream_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
-        self.streams
-            .get_mut(id.index)?
-            .as_mut()
-            .filter(|stream| stream.generation == id.generation)
-    }
-
-    fn domain(&self, id: DomainId) -> &Domain {
-        self.domains[id.0]
-            .as_ref()
-            .expect("a domain outlives its streams and its context")
-    }
-
-    fn domain_mut(&mut self, id: DomainId) -> &mut Domain {
-        self.domains[id.0]
-            .as_mut()
-            .expect("a domain outlives its streams and its context")
-    }
-
-    fn error(&self, id: StreamId) -> Option<Arc<ErrorCell>> {
-        Some(self.stream(id)?.error.clone())
-    }
-
-    /// The last operation submitted; nothing if all is complete.
-    fn last_marker(&self, id: StreamId) -> Option<Marker> {
-        let stream = self.stream(id)?;
-        (stream.completed < stream.submitted).then_some(Marker {
-            stream: id,
-            sequence: stream.submitted,
-        })
-    }
-
-    /// What the next operation of a stream has to wait for, besides the stream itself; nothing if
-    /// the stream takes no more operations.
-    fn dependencies(&self, id: StreamId) -> Option<Vec<Marker>> {
-        let stream = self.stream(id)?;
-        let domain = self.domain(stream.domain);
-        if domain.closed {
-            return None;
-        }
-        if domain.pending == 0 || stream.kind == Kind::NonBlocking {
-            return Some(Vec::new());
-        }
-        let other = match stream.kind {
-            Kind::Legacy => Kind::Blocking,
-            _ => Kind::Legacy,
-        };
-        Some(self.markers_of(domain, other))
-    }
-
-    fn stream_markers(&self, id: StreamId) -> Vec<Marker> {
-        let Some(stream) = self.stream(id) else {
-            return Vec::new();
-        };
-        let mut markers = match stream.kind {
-            Kind::Legacy => self.markers_of(self.domain(stream.domain), Kind::Blocking),
-            _ => Vec::new(),
-        };
-        markers.extend(self.last_marker(id));
-        markers
-    }
-
-    fn markers_of(&self, domain: &Domain, kind: Kind) -> Vec<Marker> {
-        if domain.pending == 0 {
-            return Vec::new();
-        }
-        domain
-            .streams
-            .iter()
-            .filter(|id| self.stream(**id).is_some_and(|stream| stream.kind == kind))
-            .filter_map(|id| self.last_marker(*id))
-            .collect()
-    }
-
-    fn next_marker(&mut self, id: StreamId) -> Marker {
-        let mut sequence = 0;
-        if let Some(stream) = self.stream_mut(id) {
-            stream.submitted += 1;
-            sequence = stream.submitted;
-            let domain = stream.domain;
-            self.domain_mut(domain).pending += 1;
-        }
-        Marker {
-            stream: id,
-            sequence,
-        }
-    }
-
-    fn is_complete(&self, marker: Marker) -> bool {
-        self.stream(marker.stream)
-            .is_none_or(|stream| stream.completed >= marker.sequence)
-    }
-
-    /// Makes an idle stream running, on the calling thread.
-    fn begin(&mut self, id: StreamId) -> Option<Arc<ErrorCell>> {
-        let stream = self.stream_mut(id)?;
-        stream.phase = Phase::Running;
-        Some(stream.error.clone())
-    }
-
-    /// Takes a ready stream to run it.
-    fn claim(&mut self, id: StreamId) -> bool {
-        match self.stream_mut(id) {
-            Some(stream) if stream.phase == Phase::Ready => stream.phase = Phase::Running,
-            _ => return false,
-        }
-        if let Some(position) = self.ready.iter().position(|ready| *ready == id) {
-            self.ready.remove(position);
-        }
-        true
-    }
-
-    /// The next operation of a running stream, whose dependencies are complete. If there is none the
-    /// stream stops running.
-    fn next_work(&mut self, id: StreamId) -> Option<Work> {
-        let stream = self.stream(id)?;
-        let Some(operation) = stream.queue.front() else {
-            self.settle(id);
-            return None;
-        };
-        let incomplete = operation
-            .dependencies
-            .iter()
-            .copied()
-            .find(|marker| !self.is_complete(*marker));
-        if let Some(marker) = incomplete
-            && let Some(other) = self.stream_mut(marker.stream)
-        {
-            other.parked.push((marker.sequence, id));
-            self.stream_mut(id)?.phase = Phase::Parked;
-            return None;
-        }
-        let operation = self.stream_mut(id)?.queue.pop_front()?;
-        Some(operation.work)
-    }
-
-    /// One more operation of a stream is complete.
-    fn complete(&mut self, id: StreamId) {
-        let Some(stream) = self.stream_mut(id) else {
-            return;
-        };
-        stream.completed += 1;
-        let completed = stream.completed;
-        if stream.hosts > 0 {
-            stream.done.notify_all();
-        }
-        let domain = stream.domain;
-        let mut awake = Vec::new();
-        stream.parked.retain(|&(sequence, parked)| {
-            if sequence <= completed {
-                awake.push(parked);
-            }
-            sequence > completed
-        });
-        self.domain_mut(domain).pending -= 1;
-        for parked in awake {
-            if let Some(stream) = self.stream_mut(parked)
-                && stream.phase == Phase::Parked
-            {
-                stream.phase = Phase::Ready;
-                self.ready.push_back(parked);
-            }
-        }
-    }
-
-    /// A running stream stops running on this thread.
-    fn settle(&mut self, id: StreamId) {
-        let Some(stream) = self.stream_mut(id) else {
-            return;
-        };
-        if !stream.queue.is_empty() {
-            stream.phase = Phase::Ready;
-            self.ready.push_back(id);
-            return;
-        }
-        stream.phase = Phase::Idle;
-        if stream.leaving {
-            self.forget(id);
-        }
-    }
-}
-
 fn run<F>(error: Option<&ErrorCell>, work: F)
 where
     F: FnOnce() -> Result<(), CUresult>,
@@ -769,8 +376,8 @@ where
 
 /// Starts a worker that takes none of the application's signals.
 fn spawn_worker() -> std::io::Result<()> {
-    // SAFETY: both sets are plain data that the calls fill in; the mask of the calling thread is put
-    // back below.
+    // SAFETY: both sets are plain data that the calls fill in; the mask of the calling thread is
+    // put back below.
     let before = unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
         let mut before: libc::sigset_t = std::mem::zeroed();

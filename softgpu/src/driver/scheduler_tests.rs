@@ -3,6 +3,8 @@
 
 use std::sync::mpsc::{Sender, channel};
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::*;
 
 fn domain() -> (Arc<ErrorCell>, DomainId, StreamId) {

@@ -126,7 +126,8 @@ fn a_kernel_gets_its_parameters_either_way() {
     ));
     assert_eq!(status, SUCCESS);
     assert_eq!(words(&download(target, 12)), [60, 61, 32]);
-    size = 8;
+    // SAFETY: nobody else looks at it meanwhile.
+    unsafe { (&raw mut size).write(8) };
     let status = call!(cuLaunchKernel(
         scale,
         1,
