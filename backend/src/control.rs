@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What daemon and worker say to each other, over a socket pair that is the worker's standard input.
+//! What daemon and worker say to each other, over a socket pair that is the worker's standard
+//! input.
 //!
 //! ```text
 //! worker ──▶ daemon   1 byte: 0 ready, 1 failed; 4 bytes: length; text: what it offers, or why not

@@ -4,7 +4,8 @@
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// What sets the levels, as `tracing-subscriber`'s filters: `debug`, `warn,gvirtus_backend=trace`, …
+/// What sets the levels, as `tracing-subscriber`'s filters: `debug`, `warn,gvirtus_backend=trace`,
+/// …
 const VARIABLE: &str = "GVIRTUS_LOG";
 
 const DEFAULT: &str = "info";

@@ -158,7 +158,8 @@ fn die_by(number: i32) -> Result<ExitCode> {
             maximum: Some(0),
         },
     )?;
-    // SAFETY: the default action replaces a handler that nobody needs any more; no memory is shared.
+    // SAFETY: the default action replaces a handler that nobody needs any more; no memory is
+    // shared.
     unsafe { libc::signal(number, libc::SIG_DFL) };
     // SAFETY: raising a signal has no preconditions.
     unsafe { libc::raise(number) };

@@ -2,8 +2,9 @@
 //! Where the backend is and by what right it is used.
 //!
 //! `GVIRTUS_ENDPOINT` names it. Where that is not set, the `properties.json` of a classic GVirtuS
-//! installation is read: the file that `GVIRTUS_CONFIG` names, or `$GVIRTUS_HOME/etc/properties.json`.
-//! `GVIRTUS_TOKEN`, or the contents of the file `GVIRTUS_TOKEN_FILE`, proves the right to connect.
+//! installation is read: the file that `GVIRTUS_CONFIG` names, or
+//! `$GVIRTUS_HOME/etc/properties.json`. `GVIRTUS_TOKEN`, or the contents of the file
+//! `GVIRTUS_TOKEN_FILE`, proves the right to connect.
 
 use std::fs::File;
 use std::io::{self, Read as _};

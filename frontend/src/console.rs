@@ -15,7 +15,8 @@ pub(crate) fn write(kind: ReplyKind, text: &[u8]) {
         // SAFETY: C's own variable, which an application may assign only while nobody prints.
         let stream = unsafe { STDOUT };
         if !stream.is_null() {
-            // SAFETY: `text` is readable for its length, and the stream is open or answers an error.
+            // SAFETY: `text` is readable for its length, and the stream is open or answers an
+            // error.
             unsafe { libc::fwrite(text.as_ptr().cast(), 1, text.len(), stream) };
         }
         return;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Contexts: which there are, whose they are, and which is current to a thread.
 //!
-//! The primary context of device *d* has the number *d* + 1; contexts that the application creates get
-//! the numbers behind. Whether a context lives is one atomic word a number, because every call asks.
+//! The primary context of device *d* has the number *d* + 1; contexts that the application creates
+//! get the numbers behind. Whether a context lives is one atomic word a number, because every call
+//! asks.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -142,8 +143,8 @@ impl Contexts {
         })
     }
 
-    /// Whether a context can be made current: NVIDIA's runtime does that with a primary context before
-    /// it retains it.
+    /// Whether a context can be made current: NVIDIA's runtime does that with a primary context
+    /// before it retains it.
     ///
     /// # Errors
     ///

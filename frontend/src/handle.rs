@@ -155,8 +155,8 @@ impl<T: Clone> Slab<T> {
         }
     }
 
-    /// Makes the handle stale. The index is not used again before [`Slab::release`]: the worker must
-    /// hear of the end first.
+    /// Makes the handle stale. The index is not used again before [`Slab::release`]: the worker
+    /// must hear of the end first.
     pub(crate) fn retire(&self, key: Key) -> Option<T> {
         let mut inner = self.inner.write();
         let slot = inner.slots.get_mut(key.index as usize)?;

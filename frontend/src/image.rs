@@ -176,8 +176,8 @@ impl Image {
 }
 
 impl Kernel {
-    /// The kernel's place among the session's, taken at the first need: a library may hold thousands
-    /// of kernels of which a program uses few.
+    /// The kernel's place among the session's, taken at the first need: a library may hold
+    /// thousands of kernels of which a program uses few.
     pub(crate) fn key(self: &Arc<Self>, kernels: &Slab<Arc<Self>>) -> Result<Key, CUresult> {
         // The lock makes sure that the kernel gets only one place.
         let _answers = self.answers.lock();

@@ -2,8 +2,9 @@
 //! The client: what stands behind the exported functions of `libcuda.so.1` in an application's
 //! process.
 //!
-//! [`api`] holds one function for every supported one of the CUDA driver API. A call is answered from
-//! what the client knows, posted, or sent with a wait for its reply; the modules below say how:
+//! [`api`] holds one function for every supported one of the CUDA driver API. A call is answered
+//! from what the client knows, posted, or sent with a wait for its reply; the modules below say
+//! how:
 //!
 //! - `process`: one frontend a process, connected at the first need, afresh after a fork;
 //! - `session`: the connection and all objects, found by opaque handles (`handle`);
@@ -13,9 +14,9 @@
 //! - `image`: libraries, modules and their kernels;
 //! - `regular`: the calls that the table describes completely.
 //!
-//! The library lives in somebody else's process: it has no runtime, handles no signals, prints nothing
-//! unless asked but one line for what is fatal, keeps no thread from ending and no process from
-//! exiting.
+//! The library lives in somebody else's process: it has no runtime, handles no signals, prints
+//! nothing unless asked but one line for what is fatal, keeps no thread from ending and no process
+//! from exiting.
 
 pub mod api;
 mod config;

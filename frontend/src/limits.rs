@@ -53,11 +53,11 @@ pub(crate) const ALLOCATION_ATTEMPTS_MAX: usize = 16;
 /// Most remembered answers about the occupancy of one kernel.
 pub(crate) const OCCUPANCY_ANSWERS_MAX: usize = 4096;
 
-/// The first launch of a kernel with more dynamic shared memory waits for the driver's judgement, because
-/// programs rely on the refusal of what they have not asked for (see
+/// The first launch of a kernel with more dynamic shared memory waits for the driver's judgement,
+/// because programs rely on the refusal of what they have not asked for (see
 /// `CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES`). In bytes.
 pub(crate) const UNASKED_SHARED_BYTES_MAX: u32 = 16 << 10;
 
-/// The first launch of a kernel with more threads a block waits for the driver's judgement: few kernels
-/// that can be launched at all need so many registers that they cannot with fewer threads.
+/// The first launch of a kernel with more threads a block waits for the driver's judgement: few
+/// kernels that can be launched at all need so many registers that they cannot with fewer threads.
 pub(crate) const UNASKED_THREADS_MAX: u64 = 512;

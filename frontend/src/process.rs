@@ -2,9 +2,9 @@
 //! What belongs to the process: one frontend, made at the first call.
 //!
 //! **Fork.** A forked child must not use its parent's session: both would write to one connection,
-//! and the locks may be held by threads that the child does not have. So the child starts afresh, as
-//! a process that never called. It finds out by a page that the operating system wipes on fork, which
-//! costs a load and no system call; where the system cannot, the process id is compared.
+//! and the locks may be held by threads that the child does not have. So the child starts afresh,
+//! as a process that never called. It finds out by a page that the operating system wipes on fork,
+//! which costs a load and no system call; where the system cannot, the process id is compared.
 //!
 //! Nothing here is ever freed: threads may use it until the process ends.
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Regular calls: one word an input, one word an output. The functions are made from the call table by
-//! the build script; here is what they call.
+//! Regular calls: one word an input, one word an output. The functions are made from the call table
+//! by the build script; here is what they call.
 
 #![allow(
     non_snake_case,

@@ -26,9 +26,9 @@ use crate::memory::{DeviceRanges, HostRanges};
 use crate::thread::{self, DefaultStream};
 use crate::wire::{Body, Command, Outcome, Payload, Rows, Wire};
 
-/// What the use of an unknown `CUkernel` answers. `cuda.h` has no name for it: NVIDIA's runtime passes
-/// whatever it is given as a kernel, and makes `cudaErrorInvalidDeviceFunction` of this answer, which
-/// has this number.
+/// What the use of an unknown `CUkernel` answers. `cuda.h` has no name for it: NVIDIA's runtime
+/// passes whatever it is given as a kernel, and makes `cudaErrorInvalidDeviceFunction` of this
+/// answer, which has this number.
 pub(crate) const NO_SUCH_KERNEL: CUresult = CUresult(98);
 
 /// A stream that the application, or a thread's default stream, made.
@@ -307,7 +307,8 @@ impl Session {
         find().ok_or(CUresult::CUDA_ERROR_INVALID_HANDLE)
     }
 
-    /// The kernel behind a `CUfunction` or a `CUkernel`: CUDA takes either where it takes a function.
+    /// The kernel behind a `CUfunction` or a `CUkernel`: CUDA takes either where it takes a
+    /// function.
     ///
     /// # Errors
     ///

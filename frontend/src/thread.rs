@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What belongs to a thread: its stack of current contexts and its default streams.
 //!
-//! Libraries call while a thread or the process ends, after the thread's destructors have run. So the
-//! state hangs on a plain pointer that needs no destructor; a second variable frees it at the
+//! Libraries call while a thread or the process ends, after the thread's destructors have run. So
+//! the state hangs on a plain pointer that needs no destructor; a second variable frees it at the
 //! thread's end, and whoever calls after that gets a fresh one.
 
 use std::cell::Cell;
@@ -122,7 +122,8 @@ pub(crate) fn pop(session: &Session) -> Result<CUcontext, CUresult> {
     })
 }
 
-/// The thread's default stream in a context, if it was used before. It has ended if the context has.
+/// The thread's default stream in a context, if it was used before. It has ended if the context
+/// has.
 #[inline]
 pub(crate) fn default_stream(session: &Session, context: CUcontext) -> Option<u64> {
     with(session.epoch, |state| {

@@ -7,8 +7,8 @@
 //!
 //! **Numbers instead of handles.** The client mints the numbers of contexts, streams, events and
 //! images, so that creating one needs no reply. Numbers are small and are used again after the
-//! object is destroyed. Number 0 is nothing (a context) or the legacy default stream of the header's
-//! context; the default stream of a thread is a stream like any other, made by the client.
+//! object is destroyed. Number 0 is nothing (a context) or the legacy default stream of the
+//! header's context; the default stream of a thread is a stream like any other, made by the client.
 //!
 //! | message | travels | body | payload | reply |
 //! |---|---|---|---|---|
@@ -38,8 +38,8 @@
 //! | `cuLaunchKernel` | posted | [`Launch`], attributes, parameters | | |
 //! | `PING` | sync | none | | |
 //!
-//! A failed sync message answers with its status and, but for the error log, no body and no payload.
-//! `Opcode::is_posted` is the same column as code.
+//! A failed sync message answers with its status and, but for the error log, no body and no
+//! payload. `Opcode::is_posted` is the same column as code.
 
 use serde::{Deserialize, Serialize};
 use zerocopy::little_endian::{I32, U32, U64};
@@ -148,15 +148,16 @@ pub struct Copy2D {
     pub height: U64,
     /// Number of the stream.
     pub stream: U32,
-    /// 1 if the application's call returns only when the copy is done (`cuMemcpyHtoD`, `cuMemcpy2D`),
-    /// 0 for the `Async` forms. Nothing that is sent after a synchronous copy overtakes it, on
-    /// whatever stream. Without meaning for `cuMemcpyDtoHAsync`, whose reply tells that it is done.
+    /// 1 if the application's call returns only when the copy is done (`cuMemcpyHtoD`,
+    /// `cuMemcpy2D`), 0 for the `Async` forms. Nothing that is sent after a synchronous copy
+    /// overtakes it, on whatever stream. Without meaning for `cuMemcpyDtoHAsync`, whose reply tells
+    /// that it is done.
     pub synchronous: U32,
 }
 
-/// `cuLaunchKernel` and its kin (posted). `attribute_count` attributes of [`ATTRIBUTE_BYTES`] follow,
-/// then the parameters at the offsets that [`Kernel::parameters`] tells. Events in attributes travel
-/// as their numbers; an attribute with a host pointer does not travel.
+/// `cuLaunchKernel` and its kin (posted). `attribute_count` attributes of [`ATTRIBUTE_BYTES`]
+/// follow, then the parameters at the offsets that [`Kernel::parameters`] tells. Events in
+/// attributes travel as their numbers; an attribute with a host pointer does not travel.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Launch {
@@ -180,8 +181,8 @@ pub struct Launch {
 pub const ATTRIBUTE_BYTES: usize = 72;
 
 /// `cuLibraryLoadData`, `cuModuleLoadData` (sync, payload: the image). `option_count` of
-/// [`LoadOption`] follow. A successful reply's body is a [`LoadedImage`] as postcard, a failed one's
-/// the compiler's error log as text.
+/// [`LoadOption`] follow. A successful reply's body is a [`LoadedImage`] as postcard, a failed
+/// one's the compiler's error log as text.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Load {
@@ -211,8 +212,8 @@ pub struct GetGlobal {
 }
 
 /// `cuFuncGetAttribute` (sync, in the header's context) and `cuKernelGetAttribute` (sync, on
-/// `device`): the reply is one word for every `CUfunction_attribute` from 0 on, up to the first that
-/// the driver does not know.
+/// `device`): the reply is one word for every `CUfunction_attribute` from 0 on, up to the first
+/// that the driver does not know.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct FunctionAttributes {

@@ -2,16 +2,16 @@
 //! The intermediate representation between the PTX front end (`lower`) and the executor (`exec`).
 //!
 //! A [`Module`] holds functions, kernels and variables. A [`Function`] is a flat array of
-//! [`Instruction`]s: a guard plus a fully typed [`Op`]. Every type, rounding mode and state space is
-//! resolved at lowering time; addresses of variables and functions stay symbolic ([`Src::Variable`],
-//! [`Src::Function`]) until the module is instantiated on a device. The executor decodes this form
-//! once more into its own compact one, so clarity wins over size here.
+//! [`Instruction`]s: a guard plus a fully typed [`Op`]. Every type, rounding mode and state space
+//! is resolved at lowering time; addresses of variables and functions stay symbolic
+//! ([`Src::Variable`], [`Src::Function`]) until the module is instantiated on a device. The
+//! executor decodes this form once more into its own compact one, so clarity wins over size here.
 //!
 //! # Registers
-//! A register is a slot of 32 or 64 bits ([`Reg`]) or a predicate ([`Pred`]). Slots are numbered from
-//! 0 per function and per kind; the function says how many of each it uses ([`RegisterCounts`]).
-//! Lowering may reuse slots whose live ranges do not overlap. Registers start undefined (zero in
-//! practice).
+//! A register is a slot of 32 or 64 bits ([`Reg`]) or a predicate ([`Pred`]). Slots are numbered
+//! from 0 per function and per kind; the function says how many of each it uses
+//! ([`RegisterCounts`]). Lowering may reuse slots whose live ranges do not overlap. Registers start
+//! undefined (zero in practice).
 //! * 8- and 16-bit PTX registers live in the low bits of a 32-bit slot. **The bits above are
 //!   undefined**: each operation reads only the bits its type names. An operation whose result is 16
 //!   bits wide may write anything above.
@@ -26,10 +26,11 @@
 //! running the lowest program counter first.
 //!
 //! # Calls
-//! All argument passing goes through local memory. A function's frame in each thread's local memory is
-//! [`Function::local_bytes`] long (round up to 16) and starts with its *parameter area*: parameters
-//! in order from offset 0, each at its natural alignment, then the return values under the same rule.
-//! [`ParameterArea`] computes that layout. A callee's frame starts where its caller's ends. So
+//! All argument passing goes through local memory. A function's frame in each thread's local memory
+//! is [`Function::local_bytes`] long (round up to 16) and starts with its *parameter area*:
+//! parameters in order from offset 0, each at its natural alignment, then the return values under
+//! the same rule. [`ParameterArea`] computes that layout. A callee's frame starts where its
+//! caller's ends. So
 //! * a callee reads its own parameters and writes its return values at
 //!   [`AddressBase::Frame`] + area offset ([`Space::Local`]);
 //! * a caller writes arguments and reads return values at [`AddressBase::Frame`] + *its own*
@@ -39,10 +40,10 @@
 //! Kernel parameters are not part of this: they are read with [`Space::Param`].
 //!
 //! # Addresses
-//! Global and constant addresses are generic addresses (`cvta` is a move). Shared addresses are byte
-//! offsets from the start of the block's shared memory, static variables first, then the dynamic part
-//! ([`Src::DynamicShared`]). Local addresses are byte offsets into the thread's local memory. The
-//! generic windows of shared, local and param memory are in [`crate::limits`].
+//! Global and constant addresses are generic addresses (`cvta` is a move). Shared addresses are
+//! byte offsets from the start of the block's shared memory, static variables first, then the
+//! dynamic part ([`Src::DynamicShared`]). Local addresses are byte offsets into the thread's local
+//! memory. The generic windows of shared, local and param memory are in [`crate::limits`].
 
 use std::sync::Arc;
 
@@ -111,8 +112,8 @@ pub struct Kernel {
     pub parameters: Vec<Parameter>,
     /// Length of the parameter block in bytes.
     pub parameter_bytes: u32,
-    /// Bytes of static shared memory, including what its callees use; dynamic shared memory starts at
-    /// this value rounded up to [`Kernel::dynamic_shared_alignment`].
+    /// Bytes of static shared memory, including what its callees use; dynamic shared memory starts
+    /// at this value rounded up to [`Kernel::dynamic_shared_alignment`].
     pub static_shared_bytes: u32,
     /// Alignment of the dynamic shared memory in bytes (the largest `.extern .shared` alignment, at
     /// least 16).
@@ -174,7 +175,8 @@ pub struct Variable {
     pub initializer: Vec<u8>,
     /// Addresses to be put into the initializer.
     pub relocations: Vec<Relocation>,
-    /// `.visible`/`.weak`/`.common`: findable by `cuModuleGetGlobal`. (A driver may find the others too.)
+    /// `.visible`/`.weak`/`.common`: findable by `cuModuleGetGlobal`. (A driver may find the others
+    /// too.)
     pub visible: bool,
     /// `.attribute(.managed)`.
     pub managed: bool,
@@ -573,7 +575,8 @@ pub enum BinaryOp {
     Xor(Width),
     /// `shl.b`: b is a 32-bit operand, amounts past the width give 0.
     Shl(Width),
-    /// `shr`: b is a 32-bit operand, amounts past the width are clamped (sign fill for signed types).
+    /// `shr`: b is a 32-bit operand, amounts past the width are clamped (sign fill for signed
+    /// types).
     Shr(IntType),
     /// `dst(64) = a(32) | b(32) << 32` (`mov.b64 d, {a, b}`).
     Pack64,
@@ -707,8 +710,8 @@ pub enum PermuteMode {
     Replicate16,
 }
 
-/// Comparison operators. `lo ls hi hs` are `Lt Le Gt Ge` on unsigned types. The `…u` forms are true if
-/// an operand is NaN.
+/// Comparison operators. `lo ls hi hs` are `Lt Le Gt Ge` on unsigned types. The `…u` forms are true
+/// if an operand is NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CompareOp {
     /// `eq`.
@@ -746,7 +749,8 @@ pub enum CompareOp {
 pub struct Compare {
     /// Operator.
     pub op: CompareOp,
-    /// Type of both operands; packed float types only in [`Op::SetPredicatePacked`] and [`Op::Set`].
+    /// Type of both operands; packed float types only in [`Op::SetPredicatePacked`] and
+    /// [`Op::Set`].
     pub ty: ScalarType,
     /// `.ftz`.
     pub flush: bool,
@@ -1008,13 +1012,14 @@ pub enum Callee {
     Builtin(Builtin),
 }
 
-/// Functions that the device runtime provides. They use the calling convention of the module docs; the
-/// offsets in the parameter area are given.
+/// Functions that the device runtime provides. They use the calling convention of the module docs;
+/// the offsets in the parameter area are given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Builtin {
     /// `vprintf(b64 format @0, b64 arguments @8) -> b32 @16`.
     Printf,
-    /// `__assertfail(b64 message @0, b64 file @8, b32 line @16, b64 function @24, b64 char_bytes @32)`.
+    /// `__assertfail(b64 message @0, b64 file @8, b32 line @16, b64 function @24, b64 char_bytes
+    /// @32)`.
     AssertFail,
     /// `malloc(b64 bytes @0) -> b64 @8`.
     Malloc,
@@ -1121,9 +1126,9 @@ pub enum Op {
         /// 32-bit.
         length: Src,
     },
-    /// `add.cc addc sub.cc subc mad.cc madc`: `a + b + carry` or `a - b - borrow` in 32 or 64 bits. `mad`
-    /// forms: lower as [`BinaryOp::MulLow`]/[`BinaryOp::MulHigh`] into a scratch slot, then this.
-    /// The carry of `sub` is a **borrow** (true: a < b + borrow-in).
+    /// `add.cc addc sub.cc subc mad.cc madc`: `a + b + carry` or `a - b - borrow` in 32 or 64 bits.
+    /// `mad` forms: lower as [`BinaryOp::MulLow`]/[`BinaryOp::MulHigh`] into a scratch slot, then
+    /// this. The carry of `sub` is a **borrow** (true: a < b + borrow-in).
     Carry {
         /// B32 or B64.
         width: Width,
@@ -1154,8 +1159,8 @@ pub enum Op {
         /// [`AddressBase::Frame`] or [`AddressBase::CalleeFrame`], plus bytes.
         address: Address,
     },
-    /// `setp`: `dst = combine(compare)`, `dst_not = combine(!compare)`, where combine is the identity or
-    /// `x boolop c`.
+    /// `setp`: `dst = combine(compare)`, `dst_not = combine(!compare)`, where combine is the
+    /// identity or `x boolop c`.
     SetPredicate {
         /// What is compared.
         compare: Compare,
@@ -1177,7 +1182,8 @@ pub enum Op {
         /// Result of the high halves.
         high: Option<Pred>,
     },
-    /// `set`: all ones / 1.0 when true, else 0. Result type U32, S32, F32, F16, Bf16, U16, S16 or packed (per half).
+    /// `set`: all ones / 1.0 when true, else 0. Result type U32, S32, F32, F16, Bf16, U16, S16 or
+    /// packed (per half).
     Set {
         /// What is compared.
         compare: Compare,
@@ -1230,8 +1236,9 @@ pub enum Op {
         /// Source.
         a: PredSrc,
     },
-    /// `cvt`. Slot widths follow `from` and `to`, except that an integer result may go to a wider slot
-    /// (it is then sign- or zero-extended by the signedness of `to`; U32 -> 64-bit slot included).
+    /// `cvt`. Slot widths follow `from` and `to`, except that an integer result may go to a wider
+    /// slot (it is then sign- or zero-extended by the signedness of `to`; U32 -> 64-bit slot
+    /// included).
     Convert {
         /// Result type.
         to: ScalarType,
@@ -1276,8 +1283,8 @@ pub enum Op {
         /// NearestAway, NearestEven or TowardZero.
         rounding: Rounding,
     },
-    /// `cvt.pack.sat`: `d = c << n | sat(a) << … | sat(b)`, see the PTX page. `ty`: S16, U16, S8, U8 (8-bit
-    /// ones keep the low 16 bits of c, shifted up by 16).
+    /// `cvt.pack.sat`: `d = c << n | sat(a) << … | sat(b)`, see the PTX page. `ty`: S16, U16, S8,
+    /// U8 (8-bit ones keep the low 16 bits of c, shifted up by 16).
     ConvertPackInt {
         /// Element type.
         ty: IntType,

@@ -5,7 +5,8 @@ use std::ffi::{CString, c_char, c_void};
 
 use parking_lot::Mutex;
 
-/// Text kept back at most before it is written without waiting for a synchronisation point, in bytes.
+/// Text kept back at most before it is written without waiting for a synchronisation point, in
+/// bytes.
 const BUFFERED_BYTES_MAX: usize = 1 << 20;
 /// Longest text of one conversion in bytes; longer ones are dropped.
 const CONVERSION_BYTES_MAX: usize = 1 << 20;

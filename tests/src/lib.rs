@@ -3,11 +3,12 @@
 //! what `/proc` says about processes.
 //!
 //! The tests run what was built before, as a user would: `cargo build --release --workspace` and
-//! `cargo xtask examples`, then `cargo test --release -p gvirtus-tests`; `cargo xtask test` does all
-//! of it. Each test starts its own daemon on its own socket and leaves nothing behind.
+//! `cargo xtask examples`, then `cargo test --release -p gvirtus-tests`; `cargo xtask test` does
+//! all of it. Each test starts its own daemon on its own socket and leaves nothing behind.
 //!
-//! Time is a limit for what must not hang, never a measure: a bound of one second is polled for, the
-//! time it took is printed, and only [`LIMIT`] fails the test, since a test machine may be busy.
+//! Time is a limit for what must not hang, never a measure: a bound of one second is polled for,
+//! the time it took is printed, and only [`LIMIT`] fails the test, since a test machine may be
+//! busy.
 
 #![forbid(unsafe_code)]
 

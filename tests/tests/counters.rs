@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What calls cost, counted: round trips are what makes remoting slow.
 //!
-//! Each test runs two scripts that differ only in how often something is done; the difference of the
-//! counters is then exactly what it costs.
+//! Each test runs two scripts that differ only in how often something is done; the difference of
+//! the counters is then exactly what it costs.
 
 use gvirtus_tests::{Daemon, Session, Way};
 use serde_json::Value;

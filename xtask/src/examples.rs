@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The CUDA programs: `examples/*.cu` and the tests' own `tests/programs/*.cu`, compiled when they or
-//! the compiler have changed.
+//! The CUDA programs: `examples/*.cu` and the tests' own `tests/programs/*.cu`, compiled when they
+//! or the compiler have changed.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -64,8 +64,8 @@ pub enum DaemonError {
     Io(#[from] io::Error),
 }
 
-/// Serves clients until a signal ends it. Writes a line `listening on <endpoint>` for each endpoint to
-/// standard output as soon as clients can come, and nothing else.
+/// Serves clients until a signal ends it. Writes a line `listening on <endpoint>` for each endpoint
+/// to standard output as soon as clients can come, and nothing else.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `/etc/ld.so.cache`: where the dynamic linker would find a library.
 //!
-//! glibc's format (`dl-cache.h`): a header of 48 bytes that begins `glibc-ld.so.cache1.1`, entries of
-//! 24 bytes (flags, offset of the name, offset of the path, …), then the texts; offsets count from
-//! the header. An older cache may stand in front of it.
+//! glibc's format (`dl-cache.h`): a header of 48 bytes that begins `glibc-ld.so.cache1.1`, entries
+//! of 24 bytes (flags, offset of the name, offset of the path, …), then the texts; offsets count
+//! from the header. An older cache may stand in front of it.
 
 use std::path::{Path, PathBuf};
 

@@ -60,7 +60,8 @@ impl Driver {
             path: path.to_owned(),
             reason: error.to_string(),
         };
-        // SAFETY: a driver's constructors are trusted like the driver itself: the operator chose it.
+        // SAFETY: a driver's constructors are trusted like the driver itself: the operator chose
+        // it.
         let library =
             unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(opened)?;
         if !symbol(&library, CLIENT_LIBRARY_MARKER).is_null() {

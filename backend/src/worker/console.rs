@@ -32,7 +32,8 @@ struct Captured {
 }
 
 impl Console {
-    /// Replaces the process's standard output and standard error; returns the former standard error.
+    /// Replaces the process's standard output and standard error; returns the former standard
+    /// error.
     ///
     /// # Errors
     ///

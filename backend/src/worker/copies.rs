@@ -248,7 +248,8 @@ impl Download {
             let all_queued = self.queued == self.rows.bytes();
             let last = all_queued && self.under_way.is_empty();
             let status = result.err().unwrap_or(CUresult::CUDA_SUCCESS);
-            // The length is promised: after a failure the bytes mean nothing, and the status says so.
+            // The length is promised: after a failure the bytes mean nothing, and the status says
+            // so.
             reply.write(chunk.bytes(piece.bytes()), last.then_some(status))?;
             if all_queued {
                 self.staging.give_back(chunk);

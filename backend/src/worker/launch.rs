@@ -118,7 +118,8 @@ impl Session {
             numAttrs: launch.attribute_count.get(),
         };
         let mut extra = Extra::new(&mut self.parameters, &mut parameter_bytes);
-        // SAFETY: as above; the attributes are as many as told and hold no pointers of the client's.
+        // SAFETY: as above; the attributes are as many as told and hold no pointers of the
+        // client's.
         check(unsafe {
             self.driver.cuLaunchKernelEx(
                 &raw const config,

@@ -2,9 +2,10 @@
 //! One session: a process that executes one client's commands on a driver.
 //!
 //! One thread, the executor, reads and executes commands in their order; it waits for nothing but
-//! the client. [`wait`] and [`copies`] tell how waiting is left to others, [`staging`] and [`uploads`]
-//! where payloads go, [`handles`] what the client's numbers mean. A client's mistake that CUDA has a
-//! code for is answered with it; any other ends the session, and the process with it.
+//! the client. [`wait`] and [`copies`] tell how waiting is left to others, [`staging`] and
+//! [`uploads`] where payloads go, [`handles`] what the client's numbers mean. A client's mistake
+//! that CUDA has a code for is answered with it; any other ends the session, and the process with
+//! it.
 
 mod console;
 mod copies;

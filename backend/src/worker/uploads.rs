@@ -61,7 +61,8 @@ impl Uploads {
         Ok(open.chunk.bytes_mut(open.used, count))
     }
 
-    /// The first `count` bytes of the last [`Uploads::space`] are read by what is queued on `stream`.
+    /// The first `count` bytes of the last [`Uploads::space`] are read by what is queued on
+    /// `stream`.
     pub(super) fn used(&mut self, count: usize, stream: CUstream) {
         let open = self.open.as_mut().expect("space comes before use");
         open.used = (open.used + count)

@@ -2,8 +2,8 @@
 //! Waiting for the device without keeping other threads of the client from their work.
 //!
 //! The executor asks whether the device is ready, again and again for a moment, and replies itself
-//! if it is: that is the usual case, and a change of thread would cost more than the wait. Otherwise
-//! a waiter waits and replies.
+//! if it is: that is the usual case, and a change of thread would cost more than the wait.
+//! Otherwise a waiter waits and replies.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Functions: what the client knows since their image was loaded, and attributes, which are asked for
-//! once.
+//! Functions: what the client knows since their image was loaded, and attributes, which are asked
+//! for once.
 
 use std::ffi::c_char;
 use std::sync::Arc;

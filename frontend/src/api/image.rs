@@ -55,7 +55,8 @@ impl Options {
     ///
     /// # Safety
     ///
-    /// Both pointers lead to `count` elements, and what these mean by CUDA's documentation is valid.
+    /// Both pointers lead to `count` elements, and what these mean by CUDA's documentation is
+    /// valid.
     pub(super) unsafe fn new(
         count: u32,
         options: *mut Option_,
@@ -145,7 +146,8 @@ impl Options {
             if !buffer.is_null() && room > 0 {
                 written = log.len().min(room - 1);
                 let place = buffer.cast::<u8>();
-                // SAFETY: the application promises a buffer of this size, and `log` is no part of it.
+                // SAFETY: the application promises a buffer of this size, and `log` is no part of
+                // it.
                 unsafe { std::ptr::copy_nonoverlapping(log.as_ptr(), place, written) };
                 // SAFETY: as above; the NUL is within the size.
                 unsafe { place.add(written).write(0) };
@@ -286,8 +288,8 @@ impl Session {
         has_entries.then_some(reduced)
     }
 
-    /// Tells where a variable of an image is. The runtime asks for every copy to one, so the answer is
-    /// remembered as long as its memory is.
+    /// Tells where a variable of an image is. The runtime asks for every copy to one, so the answer
+    /// is remembered as long as its memory is.
     ///
     /// # Safety
     ///

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Launches: posted. The parameters are gathered straight into the command queue.
 //!
-//! What CUDA refuses at the call is refused at the call where the client knows enough. A launch that
-//! the driver may refuse waits for its judgement, which costs a round trip, for most kernels never and
-//! for a few once. Everything else is told by a later call.
+//! What CUDA refuses at the call is refused at the call where the client knows enough. A launch
+//! that the driver may refuse waits for its judgement, which costs a round trip, for most kernels
+//! never and for a few once. Everything else is told by a later call.
 
 use std::ffi::c_void;
 
@@ -222,8 +222,8 @@ unsafe fn launch(
     Ok(())
 }
 
-/// Waits until the driver has judged a launch. That costs a round trip; where the kernel's limits are
-/// not known, it brings them, so that it need not be done again.
+/// Waits until the driver has judged a launch. That costs a round trip; where the kernel's limits
+/// are not known, it brings them, so that it need not be done again.
 #[cold]
 fn judge(session: &Session, kernel: &Kernel, context: Context) -> Status {
     let number = context.number;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Allocating and freeing device memory and page-locked memory.
 //!
-//! Page-locked memory is ordinary memory of the application, and kernels cannot reach it: flags that
-//! ask for that are accepted, because many programs pass them without need, and
+//! Page-locked memory is ordinary memory of the application, and kernels cannot reach it: flags
+//! that ask for that are accepted, because many programs pass them without need, and
 //! `cuMemHostGetDevicePointer` is refused.
 
 use std::ffi::c_void;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The functions of the CUDA driver API, one for each symbol that the client supports.
 //!
-//! All are unsafe as their C declarations are: pointers must be what the CUDA documentation asks for,
-//! handles may be anything. Functions that have a second symbol for the per-thread default stream have
-//! one more, first argument `default_stream`: what a null stream means. An error is the `CUresult`
-//! that the application gets.
+//! All are unsafe as their C declarations are: pointers must be what the CUDA documentation asks
+//! for, handles may be anything. Functions that have a second symbol for the per-thread default
+//! stream have one more, first argument `default_stream`: what a null stream means. An error is the
+//! `CUresult` that the application gets.
 
 #![allow(
     non_snake_case,

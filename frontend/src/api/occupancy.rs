@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The block size with the best occupancy: asked of the driver size by size, because the amount of shared
-//! memory is the application's function of the size.
+//! The block size with the best occupancy: asked of the driver size by size, because the amount of
+//! shared memory is the application's function of the size.
 
 use gvirtus_abi::{
     CUdevice_attribute as Attribute, CUfunction, CUfunction_attribute, CUoccupancyB2DSize, CUresult,

@@ -131,8 +131,8 @@ fn value(session: &Session, owner: &Owner, attribute: Attribute, address: u64) -
     })
 }
 
-/// What a query of several attributes says of one that does not apply; nothing for one that does not
-/// exist.
+/// What a query of several attributes says of one that does not apply; nothing for one that does
+/// not exist.
 fn unknown(attribute: Attribute) -> Option<Value> {
     Some(match attribute {
         Attribute::CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL => Value::Half(NO_DEVICE.cast_unsigned()),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Streams. Making and ending one is posted; what it was made with is answered here. Streams are never
-//! capturing, because graphs are not supported.
+//! Streams. Making and ending one is posted; what it was made with is answered here. Streams are
+//! never capturing, because graphs are not supported.
 
 use std::cell::Cell;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Keeping the application's own memory off the device's addresses.
 //!
-//! Device addresses are those of the worker's process. Where the application's process has them free,
-//! they are reserved without access rights: then no host allocation gets them, a pointer's
+//! Device addresses are those of the worker's process. Where the application's process has them
+//! free, they are reserved without access rights: then no host allocation gets them, a pointer's
 //! value tells whose memory it is, and a stray access from the host faults as it would on a real
 //! device.
 
@@ -37,8 +37,8 @@ impl Pages {
         usize::try_from(self.end.saturating_sub(self.start)).unwrap_or(0)
     }
 
-    /// Takes the pages out of the process's free address space. Whether that was possible; it is not
-    /// where the process uses one of them.
+    /// Takes the pages out of the process's free address space. Whether that was possible; it is
+    /// not where the process uses one of them.
     pub(super) fn reserve(self) -> bool {
         if self.length() == 0 {
             return true;

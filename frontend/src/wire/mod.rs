@@ -136,7 +136,8 @@ impl Wire {
     ///
     /// # Errors
     ///
-    /// As [`Wire::post`]; `CUDA_ERROR_INVALID_VALUE` if the operating system cannot read the memory.
+    /// As [`Wire::post`]; `CUDA_ERROR_INVALID_VALUE` if the operating system cannot read the
+    /// memory.
     pub(crate) unsafe fn post_payload(
         &'static self,
         command: Command,

@@ -319,8 +319,8 @@ fn a_peer_that_breaks_the_protocol_is_left() {
     worker.join().expect("no panic");
 }
 
-/// The worker writes a reply that does not fit into the sockets' buffers, and reads nothing before it
-/// is taken; meanwhile another thread writes as much. Nobody may wait for the other.
+/// The worker writes a reply that does not fit into the sockets' buffers, and reads nothing before
+/// it is taken; meanwhile another thread writes as much. Nobody may wait for the other.
 #[test]
 fn both_directions_can_be_full_at_once() {
     const BYTES: usize = 32 << 20;

@@ -66,8 +66,8 @@ impl Barrier {
         match self.expected {
             None => (0..warps).all(|warp| self.arrived.0[warp] | dead.0[warp] == !0),
             Some(expected) => {
-                // Threads are counted in whole warps: the missing lanes of a warp that has otherwise
-                // arrived count too.
+                // Threads are counted in whole warps: the missing lanes of a warp that has
+                // otherwise arrived count too.
                 let count = |warp: usize| match self.arrived.0[warp] {
                     0 => 0,
                     arrived if arrived | dead.0[warp] == !0 => 32,

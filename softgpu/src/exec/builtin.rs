@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The device runtime: `printf`, assertions, the heap.
 //!
-//! Arguments are in each lane's local memory, at the offsets that [`Builtin`] gives, counted from the
-//! end of the caller's frame.
+//! Arguments are in each lane's local memory, at the offsets that [`Builtin`] gives, counted from
+//! the end of the caller's frame.
 
 use super::group::Mask;
 use super::lanes::{Lanes, WARP};

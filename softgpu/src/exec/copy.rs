@@ -46,7 +46,8 @@ pub(crate) unsafe fn run_copy(lanes: &mut Lanes, code: &Code) -> Step {
             else {
                 return Step::Fault;
             };
-            // SAFETY: `resolve` checked both ends for `bytes` bytes; nothing is read when size is 0.
+            // SAFETY: `resolve` checked both ends for `bytes` bytes; nothing is read when size is
+            // 0.
             unsafe {
                 if size > 0 {
                     let source = block.resolve(Space::Global, from[lane], bytes, Access::Read, at);

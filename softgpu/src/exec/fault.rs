@@ -57,8 +57,8 @@ impl fmt::Display for Access {
     }
 }
 
-/// A kernel's failure. All but [`Fault::Configuration`], [`Fault::OutOfMemory`] and [`Fault::Cancelled`]
-/// are errors of the kernel and, as in CUDA, leave the context unusable.
+/// A kernel's failure. All but [`Fault::Configuration`], [`Fault::OutOfMemory`] and
+/// [`Fault::Cancelled`] are errors of the kernel and, as in CUDA, leave the context unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// Memory that is not allocated (`CUDA_ERROR_ILLEGAL_ADDRESS`).

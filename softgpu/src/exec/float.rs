@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! f32 and f64 arithmetic on lanes, rounding to nearest.
 //!
-//! As on the device, an f32 operation never gives a NaN with a payload: it is 0x7fffffff. f64 operations
-//! keep payloads.
+//! As on the device, an f32 operation never gives a NaN with a payload: it is 0x7fffffff. f64
+//! operations keep payloads.
 
 use super::lanes::{Execute, Op1, Op2, Op3, pick1, pick2, pick3};
 use super::level::CpuLevel;

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! f16 and bf16 arithmetic, on the bits in the low half of a lane, or on both halves of packed lanes.
+//! f16 and bf16 arithmetic, on the bits in the low half of a lane, or on both halves of packed
+//! lanes.
 //!
 //! Values are widened, computed so that nothing is rounded twice, and rounded once to nearest even.
 
-use super::float::{self, NAN_F32};
+use super::float::{self, FloatOp, NAN_F32};
+use super::lanes::{Execute, Op2, Op3, pick2, pick3};
+use super::level::CpuLevel;
+use crate::ir::{FloatMode, FloatType};
 
 /// NaN of both 16-bit formats.
 pub(crate) const NAN_16: u16 = 0x7fff;
@@ -81,8 +85,8 @@ impl Half for Bf16 {
     }
 }
 
-/// Rounds `value + error` (error less than half an ulp of value) to f32 so that a second rounding to a
-/// narrower format gives what one rounding would: inexact results get an odd last bit.
+/// Rounds `value + error` (error less than half an ulp of value) to f32 so that a second rounding
+/// to a narrower format gives what one rounding would: inexact results get an odd last bit.
 #[inline(always)]
 pub(crate) fn round_to_odd(value: f64, error: f64) -> f32 {
     let mut exact = value;
@@ -114,6 +118,22 @@ pub(crate) fn fma<H: Half>(a: u16, b: u16, c: u16) -> u16 {
     let back = sum - product;
     let error = (product - (sum - back)) + (addend - back);
     H::narrow(round_to_odd(sum, if error.is_nan() { 0.0 } else { error }))
+}
+
+/// `a * b + c` in f16, rounded once: the product is exact in f32, and so is the error of the sum.
+#[inline(always)]
+pub(crate) fn fma_f16(a: u16, b: u16, c: u16) -> u16 {
+    let product = F16::widen(a) * F16::widen(b);
+    let addend = F16::widen(c);
+    let sum = product + addend;
+    let back = sum - product;
+    let error = (product - (sum - back)) + (addend - back);
+    let bits = sum.to_bits();
+    let toward_zero = (error > 0.0) != (sum > 0.0);
+    let odd = if toward_zero { bits.wrapping_sub(1) } else { bits } | 1;
+    // An error that is NaN comes from an infinite sum.
+    let is_inexact = error != 0.0 && !error.is_nan() && bits & 1 == 0;
+    F16::narrow(f32::from_bits(if is_inexact { odd } else { bits }))
 }
 
 #[inline(always)]
@@ -197,6 +217,114 @@ pub(crate) fn min_max_f64(is_max: bool, a: u64, b: u64) -> u64 {
     .to_bits()
 }
 
+// === Lane loops, without modifiers ===
+
+macro_rules! half_ops {
+    ($($name:ident = $half:ident, $packed:ident, $f:expr;)*) => {$(
+        struct $half;
+        struct $packed;
+        impl Op2 for $half {
+            type A = u32;
+            type B = u32;
+            type R = u32;
+            #[inline(always)]
+            fn f(a: u32, b: u32, _: u64) -> u32 {
+                $f(a as u16, b as u16).into()
+            }
+        }
+        impl Op2 for $packed {
+            type A = u32;
+            type B = u32;
+            type R = u32;
+            #[inline(always)]
+            fn f(a: u32, b: u32, _: u64) -> u32 {
+                let low = $f(a as u16, b as u16);
+                let high = $f((a >> 16) as u16, (b >> 16) as u16);
+                u32::from(low) | u32::from(high) << 16
+            }
+        }
+        fn $name(is_packed: bool, level: CpuLevel) -> Execute {
+            if is_packed { pick2::<$packed>(level) } else { pick2::<$half>(level) }
+        }
+    )*};
+}
+
+half_ops! {
+    add_f16 = AddF16, AddF16x2, add::<F16>;
+    sub_f16 = SubF16, SubF16x2, sub::<F16>;
+    mul_f16 = MulF16, MulF16x2, mul_f16_exact;
+    add_bf16 = AddBf16, AddBf16x2, add::<Bf16>;
+    sub_bf16 = SubBf16, SubBf16x2, sub::<Bf16>;
+    mul_bf16 = MulBf16, MulBf16x2, mul::<Bf16>;
+}
+
+/// The product of two f16 is exact in f32.
+#[inline(always)]
+fn mul_f16_exact(a: u16, b: u16) -> u16 {
+    F16::narrow(F16::widen(a) * F16::widen(b))
+}
+
+macro_rules! half_fma {
+    ($($half:ident, $packed:ident, $f:expr;)*) => {$(
+        struct $half;
+        struct $packed;
+        impl Op3 for $half {
+            type A = u32;
+            type B = u32;
+            type C = u32;
+            type R = u32;
+            #[inline(always)]
+            fn f(a: u32, b: u32, c: u32, _: u64) -> u32 {
+                $f(a as u16, b as u16, c as u16).into()
+            }
+        }
+        impl Op3 for $packed {
+            type A = u32;
+            type B = u32;
+            type C = u32;
+            type R = u32;
+            #[inline(always)]
+            fn f(a: u32, b: u32, c: u32, _: u64) -> u32 {
+                let low = $f(a as u16, b as u16, c as u16);
+                let high = $f((a >> 16) as u16, (b >> 16) as u16, (c >> 16) as u16);
+                u32::from(low) | u32::from(high) << 16
+            }
+        }
+    )*};
+}
+
+half_fma! {
+    FmaF16, FmaF16x2, fma_f16;
+    FmaBf16, FmaBf16x2, fma::<Bf16>;
+}
+
+/// Code for an operation without modifiers; `None`: scalar.
+pub(crate) fn code(
+    ty: FloatType,
+    op: FloatOp,
+    mode: FloatMode,
+    level: CpuLevel,
+) -> Option<Execute> {
+    if mode != FloatMode::default() {
+        return None;
+    }
+    let is_packed = matches!(ty, FloatType::F16x2 | FloatType::Bf16x2);
+    let is_f16 = matches!(ty, FloatType::F16 | FloatType::F16x2);
+    Some(match (op, is_f16, is_packed) {
+        (FloatOp::Add, true, _) => add_f16(is_packed, level),
+        (FloatOp::Sub, true, _) => sub_f16(is_packed, level),
+        (FloatOp::Mul, true, _) => mul_f16(is_packed, level),
+        (FloatOp::Add, false, _) => add_bf16(is_packed, level),
+        (FloatOp::Sub, false, _) => sub_bf16(is_packed, level),
+        (FloatOp::Mul, false, _) => mul_bf16(is_packed, level),
+        (FloatOp::Fma, true, true) => pick3::<FmaF16x2>(level),
+        (FloatOp::Fma, true, false) => pick3::<FmaF16>(level),
+        (FloatOp::Fma, false, true) => pick3::<FmaBf16x2>(level),
+        (FloatOp::Fma, false, false) => pick3::<FmaBf16>(level),
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::softfloat;
@@ -243,6 +371,10 @@ mod tests {
             );
             let expected = format.fma(x, y, z, NearestEven) as u16;
             assert_eq!(fma::<H>(a, b, c), expected, "{a:x} * {b:x} + {c:x}");
+            if format == softfloat::F16 {
+                assert_eq!(fma_f16(a, b, c), expected, "{a:x} * {b:x} + {c:x}");
+                assert_eq!(mul_f16_exact(a, b), mul::<H>(a, b));
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `mbarrier` objects: 64-bit words in shared memory.
 //!
-//! Layout of the word (PTX leaves it open): bits 0-19 arrivals still pending in this phase, bits 20-39 the
-//! expected count, bit 63 the phase. A state token is the word as it was before the arrival.
+//! Layout of the word (PTX leaves it open): bits 0-19 arrivals still pending in this phase, bits
+//! 20-39 the expected count, bit 63 the phase. A state token is the word as it was before the
+//! arrival.
 
 use super::access::{AddressCode, Element};
 use super::code::{Code, More};

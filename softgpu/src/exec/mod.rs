@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The executor: runs lowered kernels on the CPU.
 //!
-//! A [`LoadedModule`] is a module whose variables have addresses in a device's [`Memory`]; [`launch`] runs one
-//! of its kernels. Below that, from the outside in: `launch` hands blocks to threads, `block` interprets one
-//! block, `lanes` applies one decoded instruction to all lanes, `decode` makes decoded instructions.
+//! A [`LoadedModule`] is a module whose variables have addresses in a device's [`Memory`];
+//! [`launch`] runs one of its kernels. Below that, from the outside in: `launch` hands blocks to
+//! threads, `block` interprets one block, `lanes` applies one decoded instruction to all lanes,
+//! `decode` makes decoded instructions.
 //!
 //! [`Memory`]: crate::memory::Memory
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Threads that help to run blocks.
 //!
-//! Threads are started when first wanted and stay. The caller of [`help`] always works itself, so a launch
-//! never waits for a free thread.
+//! Threads are started when first wanted and stay. The caller of [`help`] always works itself, so a
+//! launch never waits for a free thread.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

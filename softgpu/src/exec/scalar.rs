@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rarer operations: one function call a lane.
 //!
-//! Each is a plain function on the bits of up to four operands; [`run_scalar`] applies it to the lanes.
+//! Each is a plain function on the bits of up to four operands; [`run_scalar`] applies it to the
+//! lanes.
 
 use super::access::Element;
 use super::code::{Code, More, Operand};

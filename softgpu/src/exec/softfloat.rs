@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Floating-point arithmetic with any rounding direction, on integers.
 //!
-//! Used where the CPU has no direct equivalent: directed rounding, conversions between formats. Exact:
-//! every result is the infinitely precise one rounded once.
+//! Used where the CPU has no direct equivalent: directed rounding, conversions between formats.
+//! Exact: every result is the infinitely precise one rounded once.
 
 use crate::ir::Rounding;
 

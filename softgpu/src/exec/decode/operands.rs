@@ -213,8 +213,8 @@ impl Decoder<'_> {
     }
 }
 
-/// Calls `f` with every source operand of an operation that may be a function pointer: those of moves,
-/// stores, selections and calls.
+/// Calls `f` with every source operand of an operation that may be a function pointer: those of
+/// moves, stores, selections and calls.
 pub(super) fn for_each_source(op: &Op, f: &mut dyn FnMut(Src)) {
     match op {
         Op::Unary { a, .. } => f(*a),

@@ -234,7 +234,8 @@ fn barrier(kind: BarrierKind) -> Op {
 
 #[test]
 fn barriers_order_shared_memory() {
-    // shared[tid] = tid; barrier; r1 = shared[255 - tid]; half of the block arrives by another branch.
+    // shared[tid] = tid; barrier; r1 = shared[255 - tid]; half of the block arrives by another
+    // branch.
     let mut code: Vec<Instruction> = prologue().into_iter().map(Instruction::from).collect();
     code.extend([
         binary(BinaryOp::Shl(Width::B32), r(2), r(0), imm(2)).into(),

@@ -71,7 +71,8 @@ fn parts_of_a_warp_shuffle_by_themselves() {
 
 #[test]
 fn lanes_wait_for_their_partners_in_another_branch() {
-    // Both branches execute a ballot over the whole warp at different instructions; it sees all lanes.
+    // Both branches execute a ballot over the whole warp at different instructions; it sees all
+    // lanes.
     let ballot = |dst| Op::Ballot {
         dst,
         src: p(1).into(),
