@@ -2,9 +2,11 @@
 //! Lines on standard error, of a library that lives in somebody else's process.
 //!
 //! Nothing is written unless the environment variable `GVIRTUS_LOG` names a level: `error`, `warn`,
-//! `info`, `debug` or `trace`. It is read once.
+//! `info`, `debug` or `trace`. With `GVIRTUS_LOG=debug,file=/path` the lines are appended to a file
+//! instead. It is read once.
 
 use std::fmt;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::sync::OnceLock;
 
@@ -36,26 +38,65 @@ impl Level {
     }
 }
 
+/// What `GVIRTUS_LOG` asks for.
+#[derive(Debug, Default)]
+struct Wanted {
+    level: Option<Level>,
+    /// Instead of standard error.
+    file: Option<File>,
+}
+
+impl Wanted {
+    fn parse(text: &str) -> (Option<Level>, Option<&str>) {
+        let (level, rest) = text.split_once(',').unwrap_or((text, ""));
+        (Level::parse(level), rest.trim().strip_prefix("file="))
+    }
+
+    fn read() -> Self {
+        let text = std::env::var("GVIRTUS_LOG").unwrap_or_default();
+        let (level, path) = Self::parse(&text);
+        // A file that cannot be opened leaves the lines where they can be seen.
+        let open = |path| OpenOptions::new().append(true).create(true).open(path).ok();
+        let file = level.and(path).and_then(open);
+        Self { level, file }
+    }
+}
+
+fn wanted() -> &'static Wanted {
+    static WANTED: OnceLock<Wanted> = OnceLock::new();
+    WANTED.get_or_init(Wanted::read)
+}
+
 /// Whether lines of this level are asked for.
 pub fn enabled(level: Level) -> bool {
-    static WANTED: OnceLock<Option<Level>> = OnceLock::new();
-    let wanted = WANTED.get_or_init(|| Level::parse(&std::env::var("GVIRTUS_LOG").ok()?));
-    wanted.is_some_and(|wanted| level <= wanted)
+    wanted().level.is_some_and(|wanted| level <= wanted)
 }
 
 /// Writes one line if its level is asked for; [`log!`](crate::log!) is the short form.
 pub fn write(level: Level, message: fmt::Arguments<'_>) {
     if enabled(level) {
-        write_always(message);
+        write_wanted(message);
     }
 }
 
-/// Writes one line in any case: only for what a user must see without asking.
+/// Writes one line whose level has been compared already.
+#[doc(hidden)]
+pub fn write_wanted(message: fmt::Arguments<'_>) {
+    match &wanted().file {
+        Some(file) => write_line(file, message),
+        None => write_always(message),
+    }
+}
+
+/// Writes one line on standard error in any case: only for what a user must see without asking.
 pub fn write_always(message: fmt::Arguments<'_>) {
-    // One write, so that lines of several threads do not mix. A closed standard error is no reason
-    // to fail somebody else's program.
-    let line = format!("gvirtus: {message}\n");
-    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    write_line(std::io::stderr().lock(), message);
+}
+
+fn write_line(mut output: impl Write, message: fmt::Arguments<'_>) {
+    // One write, so that lines of several threads do not mix. A closed output is no reason to fail
+    // somebody else's program.
+    let _ = output.write_all(format!("gvirtus: {message}\n").as_bytes());
 }
 
 /// `log!(Warn, "format", …)`: one line on standard error, if `GVIRTUS_LOG` asks for its level.
@@ -63,7 +104,7 @@ pub fn write_always(message: fmt::Arguments<'_>) {
 macro_rules! log {
     ($level:ident, $($message:tt)+) => {
         if $crate::log::enabled($crate::log::Level::$level) {
-            $crate::log::write_always(::core::format_args!($($message)+));
+            $crate::log::write_wanted(::core::format_args!($($message)+));
         }
     };
 }
@@ -77,5 +118,10 @@ mod tests {
         assert!(Level::Error < Level::Trace);
         assert_eq!(Level::parse(" Warn "), Some(Level::Warn));
         assert_eq!(Level::parse("loud"), None);
+        assert_eq!(
+            Wanted::parse("debug,file=/tmp/a,b"),
+            (Some(Level::Debug), Some("/tmp/a,b"))
+        );
+        assert_eq!(Wanted::parse("info"), (Some(Level::Info), None));
     }
 }
