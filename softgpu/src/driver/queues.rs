@@ -2,7 +2,7 @@
 //! The queues behind [`scheduler`](super::scheduler): what is submitted, what it waits for, what has
 //! been completed. Plain data; the scheduler holds the lock around it and runs the operations.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -38,9 +38,9 @@ impl ErrorCell {
     }
 }
 
-/// The streams of one context.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DomainId(pub(super) usize);
+/// The streams of one context; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct DomainId(u64);
 
 /// A stream; stays unique when the stream is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +148,7 @@ pub(super) struct Domain {
 pub(super) struct State {
     pub(super) streams: Vec<Option<Stream>>,
     pub(super) free_streams: Vec<usize>,
-    pub(super) domains: Vec<Option<Domain>>,
+    pub(super) domains: BTreeMap<DomainId, Domain>,
     pub(super) generations: u64,
     pub(super) ready: VecDeque<StreamId>,
     pub(super) workers: usize,
@@ -160,7 +160,7 @@ impl State {
         Self {
             streams: Vec::new(),
             free_streams: Vec::new(),
-            domains: Vec::new(),
+            domains: BTreeMap::new(),
             generations: 0,
             ready: VecDeque::new(),
             workers: 0,
@@ -168,22 +168,41 @@ impl State {
         }
     }
 
-    pub(super) fn add_stream(&mut self, domain: DomainId, kind: Kind) -> StreamId {
+    /// A new domain and its legacy stream.
+    pub(super) fn add_domain(&mut self, error: Arc<ErrorCell>) -> (DomainId, StreamId) {
+        self.generations += 1;
+        let id = DomainId(self.generations);
+        let domain = Domain {
+            error,
+            streams: Vec::new(),
+            pending: 0,
+            closed: false,
+        };
+        self.domains.insert(id, domain);
+        (id, self.add_stream(id, Kind::Legacy))
+    }
+
+    /// A new stream. Of a domain that is being ended it is one that takes no operations.
+    pub(super) fn add_stream(&mut self, id: DomainId, kind: Kind) -> StreamId {
         self.generations += 1;
         let index = self.free_streams.pop().unwrap_or_else(|| {
             self.streams.push(None);
             self.streams.len() - 1
         });
-        let id = StreamId {
+        let stream = StreamId {
             index,
             generation: self.generations,
         };
-        let error = self.domain(domain).error.clone();
+        let Some(domain) = self.domains.get_mut(&id).filter(|domain| !domain.closed) else {
+            self.free_streams.push(index);
+            return stream;
+        };
+        domain.streams.push(stream);
         self.streams[index] = Some(Stream {
-            generation: id.generation,
-            domain,
+            generation: stream.generation,
+            domain: id,
             kind,
-            error,
+            error: domain.error.clone(),
             phase: Phase::Idle,
             queue: VecDeque::new(),
             submitted: 0,
@@ -193,8 +212,7 @@ impl State {
             done: Arc::new(Condvar::new()),
             leaving: false,
         });
-        self.domain_mut(domain).streams.push(id);
-        id
+        stream
     }
 
     pub(super) fn leave(&mut self, id: StreamId) {
@@ -215,7 +233,7 @@ impl State {
         stream.done.notify_all();
         self.streams[id.index] = None;
         self.free_streams.push(id.index);
-        if let Some(domain) = &mut self.domains[domain.0] {
+        if let Some(domain) = self.domains.get_mut(&domain) {
             domain.streams.retain(|stream| *stream != id);
         }
     }
@@ -232,18 +250,6 @@ impl State {
             .get_mut(id.index)?
             .as_mut()
             .filter(|stream| stream.generation == id.generation)
-    }
-
-    pub(super) fn domain(&self, id: DomainId) -> &Domain {
-        self.domains[id.0]
-            .as_ref()
-            .expect("a domain outlives its streams and its context")
-    }
-
-    pub(super) fn domain_mut(&mut self, id: DomainId) -> &mut Domain {
-        self.domains[id.0]
-            .as_mut()
-            .expect("a domain outlives its streams and its context")
     }
 
     pub(super) fn error(&self, id: StreamId) -> Option<Arc<ErrorCell>> {
@@ -263,7 +269,7 @@ impl State {
     /// the stream takes no more operations.
     pub(super) fn dependencies(&self, id: StreamId) -> Option<Vec<Marker>> {
         let stream = self.stream(id)?;
-        let domain = self.domain(stream.domain);
+        let domain = self.domains.get(&stream.domain)?;
         if domain.closed {
             return None;
         }
@@ -282,7 +288,10 @@ impl State {
             return Vec::new();
         };
         let mut markers = match stream.kind {
-            Kind::Legacy => self.markers_of(self.domain(stream.domain), Kind::Blocking),
+            Kind::Legacy => match self.domains.get(&stream.domain) {
+                Some(domain) => self.markers_of(domain, Kind::Blocking),
+                None => Vec::new(),
+            },
             _ => Vec::new(),
         };
         markers.extend(self.last_marker(id));
@@ -307,7 +316,9 @@ impl State {
             stream.submitted += 1;
             sequence = stream.submitted;
             let domain = stream.domain;
-            self.domain_mut(domain).pending += 1;
+            if let Some(domain) = self.domains.get_mut(&domain) {
+                domain.pending += 1;
+            }
         }
         Marker {
             stream: id,
@@ -381,7 +392,9 @@ impl State {
             }
             sequence > completed
         });
-        self.domain_mut(domain).pending -= 1;
+        if let Some(domain) = self.domains.get_mut(&domain) {
+            domain.pending -= 1;
+        }
         for parked in awake {
             if let Some(stream) = self.stream_mut(parked)
                 && stream.phase == Phase::Parked

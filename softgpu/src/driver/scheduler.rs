@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 use gvirtus_abi::CUresult;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::queues::{Domain, Operation, Phase, State, Work};
 pub(super) use super::queues::{DomainId, ErrorCell, Kind, Marker, Record, StreamId};
+use super::queues::{Operation, Phase, State, Work};
 
 /// Streams that can run at the same time.
 const WORKERS_MAX: usize = 128;
@@ -64,36 +64,21 @@ impl Scheduler {
 
     /// A new domain and its legacy stream.
     pub(super) fn add_domain(&self, error: Arc<ErrorCell>) -> (DomainId, StreamId) {
-        let mut state = self.state.lock();
-        let domain = Domain {
-            error,
-            streams: Vec::new(),
-            pending: 0,
-            closed: false,
-        };
-        let id = match state.domains.iter().position(Option::is_none) {
-            Some(index) => {
-                state.domains[index] = Some(domain);
-                DomainId(index)
-            }
-            None => {
-                state.domains.push(Some(domain));
-                DomainId(state.domains.len() - 1)
-            }
-        };
-        let legacy = state.add_stream(id, Kind::Legacy);
-        (id, legacy)
+        self.state.lock().add_domain(error)
     }
 
     /// Waits for a domain's work and ends it with all its streams.
     pub(super) fn remove_domain(&self, domain: DomainId) {
         let mut state = self.state.lock();
-        state.domain_mut(domain).closed = true;
+        let Some(closed) = state.domains.get_mut(&domain) else {
+            return;
+        };
+        closed.closed = true;
         self.wait_domain_locked(&mut state, domain);
-        for stream in state.domain(domain).streams.clone() {
+        let streams = state.domains.remove(&domain).map(|domain| domain.streams);
+        for stream in streams.into_iter().flatten() {
             state.leave(stream);
         }
-        state.domains[domain.0] = None;
     }
 
     pub(super) fn add_stream(&self, domain: DomainId, kind: Kind) -> StreamId {
@@ -222,15 +207,14 @@ impl Scheduler {
     }
 
     fn wait_domain_locked(&self, state: &mut MutexGuard<'_, State>, domain: DomainId) {
-        if state.domains[domain.0]
-            .as_ref()
-            .is_none_or(|domain| domain.pending == 0)
-        {
+        let Some(domain) = state.domains.get(&domain) else {
+            return;
+        };
+        if domain.pending == 0 {
             return;
         }
-        let streams = state.domain(domain).streams.clone();
+        let streams = domain.streams.iter().copied();
         let markers: Vec<Marker> = streams
-            .into_iter()
             .filter_map(|stream| state.last_marker(stream))
             .collect();
         for marker in markers {

@@ -190,3 +190,19 @@ fn many_streams_and_hosts_at_once() {
     assert_eq!(error.check(), Ok(()));
     SCHEDULER.remove_domain(domain);
 }
+
+#[test]
+fn an_ended_domain_takes_nothing_more() {
+    let (_, domain, legacy) = domain();
+    SCHEDULER.remove_domain(domain);
+    let late = SCHEDULER.add_stream(domain, Kind::Blocking);
+    let log = Arc::new(Mutex::new(Vec::new()));
+    for stream in [legacy, late] {
+        let marker = push(stream, &log, 1, Placement::Worker);
+        SCHEDULER.wait(marker);
+        assert!(SCHEDULER.record(stream).time().is_some());
+    }
+    SCHEDULER.wait_domain(domain);
+    SCHEDULER.remove_domain(domain);
+    assert!(log.lock().is_empty());
+}
