@@ -25,36 +25,59 @@ fn is_test_file(file: &SourceFile) -> bool {
     parts.any(|part| matches!(part, "tests" | "tests.rs" | "benches" | "examples" | "fuzz"))
 }
 
-/// `text` with comments and the insides of strings replaced by spaces; lines stay where they are.
+/// `text` with comments and strings replaced by spaces; lines stay where they are.
 fn code_only(text: &str) -> String {
-    let mut code = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let skipped = match first {
-            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
-            '/' if rest.starts_with("/*") => block_comment(rest),
-            '"' => string(rest),
-            'r' | 'b' | 'c' if !ends_in_word(&code) => prefixed_string(rest),
-            '\'' => character(rest),
-            _ => 0,
-        };
-        if skipped == 0 {
-            code.push(first);
-            rest = &rest[first.len_utf8()..];
-        } else {
-            code.extend(
-                rest[..skipped]
-                    .chars()
-                    .map(|c| if c == '\n' { c } else { ' ' }),
-            );
-            rest = &rest[skipped..];
-        }
-    }
-    code
+    let blank = |piece: &str, code: &mut String| {
+        code.extend(piece.chars().map(|c| if c == '\n' { c } else { ' ' }));
+    };
+    tokens(text, |piece, token, code| match token {
+        Token::Code => code.push_str(piece),
+        Token::Comment | Token::Text => blank(piece, code),
+    })
 }
 
-fn ends_in_word(code: &str) -> bool {
-    code.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+/// `text` without its strings; lines stay where they are.
+pub(super) fn without_strings(text: &str) -> String {
+    tokens(text, |piece, token, code| match token {
+        Token::Code | Token::Comment => code.push_str(piece),
+        Token::Text => code.extend(piece.chars().filter(|&c| c == '\n')),
+    })
+}
+
+/// What a piece of a file is.
+#[derive(Clone, Copy)]
+enum Token {
+    Code,
+    Comment,
+    /// A string or a character.
+    Text,
+}
+
+/// Cuts `text` into pieces; `keep` adds to the result what is to be kept of each.
+fn tokens(text: &str, mut keep: impl FnMut(&str, Token, &mut String)) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut in_word = false;
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let (length, token) = match first {
+            '/' if rest.starts_with("//") => {
+                (rest.find('\n').unwrap_or(rest.len()), Token::Comment)
+            }
+            '/' if rest.starts_with("/*") => (block_comment(rest), Token::Comment),
+            '"' => (string(rest), Token::Text),
+            'r' | 'b' | 'c' if !in_word => (prefixed_string(rest), Token::Text),
+            '\'' => (character(rest), Token::Text),
+            _ => (0, Token::Code),
+        };
+        let (length, token) = match length {
+            0 => (first.len_utf8(), Token::Code),
+            _ => (length, token),
+        };
+        in_word = first.is_alphanumeric() || first == '_';
+        keep(&rest[..length], token, &mut result);
+        rest = &rest[length..];
+    }
+    result
 }
 
 /// The length of the comment at the start of `rest`; such comments nest.
@@ -190,6 +213,12 @@ fn f() { let c = '"'; g.unwrap(); let d = '\''; h.unwrap() }
 fn bar() { bar.unwrap() }
 "##;
         assert_eq!(lines(text), [2, 8, 9]);
+    }
+
+    #[test]
+    fn strings_take_no_room() {
+        let text = "a(\"long\nlonger\", b); // \"kept\"\nr#\"x\"# y";
+        assert_eq!(without_strings(text), "a(\n, b); // \"kept\"\n y");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::Finding;
 use super::files::SourceFile;
+use super::rust;
 
 const COLUMNS: usize = 100;
 const LINES_TO_LOOK_AT: usize = 600;
@@ -69,24 +70,16 @@ fn licence(file: &SourceFile, findings: &mut Vec<Finding>) {
 }
 
 fn width(file: &SourceFile, findings: &mut Vec<Finding>) {
-    for (index, line) in file.text.lines().enumerate() {
+    // A sentence for a user is better not broken.
+    let text = rust::without_strings(&file.text);
+    for (index, line) in text.lines().enumerate() {
         let columns = line.chars().count();
-        // An address cannot be broken, and a sentence for a user better is not.
-        let fixed = line.contains("://") || columns - longest_string(line) <= COLUMNS;
-        if columns > COLUMNS && !fixed {
+        // An address cannot be broken.
+        if columns > COLUMNS && !line.contains("://") {
             let text = format!("{columns} columns; {COLUMNS} at most");
             findings.push(Finding::at(file, index + 1, text));
         }
     }
-}
-
-/// The columns of the longest `"…"` of a line; none in a comment.
-fn longest_string(line: &str) -> usize {
-    if line.trim_start().starts_with("//") {
-        return 0;
-    }
-    let parts = line.split('"').skip(1).step_by(2);
-    parts.map(|part| part.chars().count()).max().unwrap_or(0)
 }
 
 fn banned(file: &SourceFile, findings: &mut Vec<Finding>) {
