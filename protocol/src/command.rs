@@ -274,7 +274,10 @@ mod tests {
     proptest! {
         #[test]
         fn images_return_and_no_bytes_panic(
-            names in prop::collection::vec((".*", prop::collection::vec(any::<(u32, u32)>(), 0..5)), 0..5),
+            names in prop::collection::vec(
+                (".*", prop::collection::vec(any::<(u32, u32)>(), 0..5)),
+                0..5,
+            ),
             noise in prop::collection::vec(any::<u8>(), 0..100),
         ) {
             let kernels = names.into_iter().map(|(name, parameters)| Kernel { name, parameters });

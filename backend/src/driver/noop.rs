@@ -129,7 +129,8 @@ makes! {
     cuLibraryGetKernelCount(out: *mut u32, CUlibrary) = 1;
     cuLibraryLoadData(out: *mut CUlibrary, *const c_void, *mut CUjit_option, *mut *mut c_void, u32,
         *mut CUlibraryOption, *mut *mut c_void, u32) = CUlibrary(next());
-    cuMemAlloc_v2(out: *mut CUdeviceptr, usize) = CUdeviceptr(NEXT_ADDRESS.fetch_add(1 << 32, Relaxed));
+    cuMemAlloc_v2(out: *mut CUdeviceptr, usize) =
+        CUdeviceptr(NEXT_ADDRESS.fetch_add(1 << 32, Relaxed));
     cuModuleGetFunctionCount(out: *mut u32, CUmodule) = 1;
     cuModuleLoadDataEx(out: *mut CUmodule, *const c_void, u32, *mut CUjit_option, *mut *mut c_void)
         = CUmodule(next());
@@ -316,7 +317,8 @@ macro_rules! entries {
 pub(crate) fn entries() -> Entries {
     entries! {
         cuCtxCreate_v4 cuCtxDestroy_v2 cuCtxGetStreamPriorityRange cuCtxSetCurrent cuCtxSetFlags
-        cuCtxSetLimit cuCtxSynchronize cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetLuid cuDeviceGetName
+        cuCtxSetLimit cuCtxSynchronize cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetLuid
+        cuDeviceGetName
         cuDeviceGetPCIBusId cuDeviceGetUuid cuDeviceGetUuid_v2 cuDevicePrimaryCtxRelease_v2
         cuDevicePrimaryCtxReset_v2 cuDevicePrimaryCtxRetain cuDevicePrimaryCtxSetFlags_v2
         cuDeviceTotalMem_v2 cuDriverGetVersion cuEventCreate cuEventDestroy_v2 cuEventElapsedTime
