@@ -76,9 +76,6 @@ pub const SESSIONS_DEFAULT: usize = 256;
 /// load kernel modules.
 pub const WORKER_START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A worker that starts faster than this is started when its client comes.
-pub const SPARE_WORKER_START_MIN: Duration = Duration::from_millis(50);
-
 /// How long a backend that ends waits for its sessions, unless the operator says otherwise.
 pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 

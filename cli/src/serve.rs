@@ -98,6 +98,7 @@ impl ServeArgs {
             sessions_max: self.max_sessions,
             drain_timeout,
             worker,
+            private: self.exit_with_parent,
         })?;
         Ok(ExitCode::SUCCESS)
     }

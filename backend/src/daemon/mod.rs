@@ -37,6 +37,8 @@ pub struct DaemonOptions {
     pub drain_timeout: Duration,
     /// How a worker is started.
     pub worker: WorkerCommand,
+    /// Whether this daemon is for one program that is about to start.
+    pub private: bool,
 }
 
 /// Why a daemon does not start.
@@ -85,7 +87,7 @@ async fn serve_until_signal(options: DaemonOptions) -> Result<(), DaemonError> {
         .iter()
         .map(Listener::endpoint)
         .collect::<Result<Vec<_>, _>>()?;
-    let start = Workers::start(&options.driver, options.worker.clone());
+    let start = Workers::start(&options.driver, options.worker.clone(), options.private);
     let workers = tokio::select! {
         workers = start => workers.map_err(DaemonError::Driver)?,
         () = signals.next() => return Ok(()),

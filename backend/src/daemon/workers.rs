@@ -7,7 +7,6 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt as _;
@@ -17,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::control::{REPORT_HEADER_BYTES, ReportHeader, send_client};
 use crate::driver::{Candidate, DriverChoice};
-use crate::limits::{SPARE_WORKER_START_MIN, WORKER_START_TIMEOUT};
+use crate::limits::WORKER_START_TIMEOUT;
 
 /// How a worker is started; `--driver` and `--parent` with their values are added.
 #[derive(Clone, Debug)]
@@ -35,8 +34,6 @@ pub(super) struct Workers {
     command: WorkerCommand,
     candidate: Candidate,
     spare: Mutex<Option<Starting>>,
-    /// Whether a started worker waits for the next client: not where starting one takes no time.
-    keep_spare: bool,
 }
 
 type Starting = JoinHandle<Result<Worker, String>>;
@@ -53,23 +50,24 @@ pub(super) struct Busy {
 }
 
 impl Workers {
-    /// Finds the first driver of `choice` that works by starting a worker on it.
+    /// Finds the first driver of `choice` that works by starting a worker on it, which serves the
+    /// first client if `keep_first`.
     pub(super) async fn start(
         choice: &DriverChoice,
         command: WorkerCommand,
+        keep_first: bool,
     ) -> Result<Arc<Self>, String> {
         let mut reasons = Vec::new();
         for candidate in choice.candidates() {
-            let begin = Instant::now();
             match start(&command, &candidate).await {
                 Ok((worker, offer)) => {
                     tracing::info!(driver = %candidate, %offer, "driver started");
-                    let spare = tokio::spawn(std::future::ready(Ok(worker)));
+                    let keep = keep_first || candidate.starts_slowly();
+                    let spare = keep.then(|| tokio::spawn(std::future::ready(Ok(worker))));
                     return Ok(Arc::new(Self {
                         command,
                         candidate,
-                        spare: Mutex::new(Some(spare)),
-                        keep_spare: begin.elapsed() > SPARE_WORKER_START_MIN,
+                        spare: Mutex::new(spare),
                     }));
                 }
                 Err(reason) => {
@@ -98,7 +96,7 @@ impl Workers {
             Some(worker) => Ok(worker),
             None => self.another().await,
         };
-        if self.keep_spare {
+        if self.candidate.starts_slowly() {
             let workers = Arc::clone(self);
             let mut spare = self.spare.lock();
             if spare.is_none() {

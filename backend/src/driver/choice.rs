@@ -49,6 +49,8 @@ pub enum Candidate {
     Noop,
     /// A library, by absolute path.
     Library(PathBuf),
+    /// The software device, by absolute path.
+    Softgpu(PathBuf),
 }
 
 impl FromStr for DriverChoice {
@@ -84,7 +86,7 @@ impl Candidate {
     pub fn argument(&self) -> OsString {
         match self {
             Self::Noop => "noop".into(),
-            Self::Library(path) => path.into(),
+            Self::Library(path) | Self::Softgpu(path) => path.into(),
         }
     }
 
@@ -105,8 +107,13 @@ impl Candidate {
     pub fn load(&self) -> Result<Driver, DriverError> {
         match self {
             Self::Noop => Ok(Driver::noop()),
-            Self::Library(path) => Driver::load(path),
+            Self::Library(path) | Self::Softgpu(path) => Driver::load(path),
         }
+    }
+
+    /// Whether starting it takes so long that it should be done before there is a client.
+    pub const fn starts_slowly(&self) -> bool {
+        matches!(self, Self::Library(_))
     }
 }
 
@@ -114,7 +121,7 @@ impl std::fmt::Display for Candidate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Noop => f.write_str("noop"),
-            Self::Library(path) => path.display().fmt(f),
+            Self::Library(path) | Self::Softgpu(path) => path.display().fmt(f),
         }
     }
 }
@@ -137,7 +144,7 @@ fn softgpu() -> Option<Candidate> {
     let program = std::env::current_exe().ok()?;
     let folder = program.parent()?;
     let mut paths = SOFTGPU_PATHS.iter().map(|path| folder.join(path));
-    paths.find(|path| path.exists()).map(Candidate::Library)
+    paths.find(|path| path.exists()).map(Candidate::Softgpu)
 }
 
 #[cfg(test)]
@@ -160,6 +167,7 @@ mod tests {
         for candidate in [Candidate::Noop, Candidate::Library("/a/b".into())] {
             let argument = candidate.argument();
             assert_eq!(Candidate::from_argument(argument.as_ref()), candidate);
+            assert_eq!(candidate.starts_slowly(), candidate != Candidate::Noop);
         }
     }
 }

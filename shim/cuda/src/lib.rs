@@ -54,6 +54,11 @@ mod exports {
     include!(concat!(env!("OUT_DIR"), "/exports.rs"));
 }
 
+/// Tells a backend that this is no driver, whatever its name: it would call itself.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals, reason = "the name of the symbol")]
+pub static gvirtus_client_library: u8 = 1;
+
 /// Runs when the process ends, after the destructors of those who use the library.
 #[used]
 #[unsafe(link_section = ".fini_array")]
