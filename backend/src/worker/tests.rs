@@ -444,42 +444,38 @@ macro_rules! gated {
         static $gate: AtomicBool = AtomicBool::new(false);
 
         let $entries = {
-            extern "C" fn query(_: u64) -> CUresult {
+            fn query() -> CUresult {
                 if $gate.load(Ordering::SeqCst) {
                     CUresult::CUDA_SUCCESS
                 } else {
                     CUresult::CUDA_ERROR_NOT_READY
                 }
             }
-            extern "C" fn wait(_: u64) -> CUresult {
-                while !$gate.load(Ordering::SeqCst) {
+            extern "C" fn wait() -> CUresult {
+                while query() == CUresult::CUDA_ERROR_NOT_READY {
                     std::thread::sleep(std::time::Duration::from_millis(1));
                 }
                 CUresult::CUDA_SUCCESS
             }
-            extern "C" fn wait_for_all() -> CUresult {
-                wait(0)
+            extern "C" fn query_stream(_: CUstream) -> CUresult {
+                query()
             }
-            // SAFETY: handles are transparent 64-bit integers.
-            unsafe {
-                Entries {
-                    cuStreamQuery: Some(std::mem::transmute::<extern "C" fn(u64) -> CUresult, _>(
-                        query,
-                    )),
-                    cuEventQuery: Some(std::mem::transmute::<extern "C" fn(u64) -> CUresult, _>(
-                        query,
-                    )),
-                    cuStreamSynchronize: Some(std::mem::transmute::<
-                        extern "C" fn(u64) -> CUresult,
-                        _,
-                    >(wait)),
-                    cuEventSynchronize: Some(std::mem::transmute::<
-                        extern "C" fn(u64) -> CUresult,
-                        _,
-                    >(wait)),
-                    cuCtxSynchronize: Some(wait_for_all),
-                    ..crate::driver::noop_entries()
-                }
+            extern "C" fn query_event(_: CUevent) -> CUresult {
+                query()
+            }
+            extern "C" fn wait_for_stream(_: CUstream) -> CUresult {
+                wait()
+            }
+            extern "C" fn wait_for_event(_: CUevent) -> CUresult {
+                wait()
+            }
+            Entries {
+                cuStreamQuery: Some(query_stream),
+                cuEventQuery: Some(query_event),
+                cuStreamSynchronize: Some(wait_for_stream),
+                cuEventSynchronize: Some(wait_for_event),
+                cuCtxSynchronize: Some(wait),
+                ..crate::driver::noop_entries()
             }
         };
     };
