@@ -2,9 +2,10 @@
 //! `gvirtus serve`, ended when dropped.
 
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -45,28 +46,27 @@ impl Daemon {
         let socket = folder.path().join("socket");
         let log = folder.path().join("log");
         let output = File::create(&log).expect("the folder is ours");
-        let port = free_port();
         let child = prepare(&product().gvirtus)
             .args(["serve", "--driver", "softgpu"])
             .arg("--listen")
             .arg(format!("unix://{}", socket.display()))
-            .arg("--listen")
-            .arg(format!("tcp://127.0.0.1:{port}"))
+            .args(["--listen", "tcp://127.0.0.1:0"])
             .args(arguments)
             .env("TMPDIR", folder.path())
+            .env("GVIRTUS_LOG", "info")
             .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("a file can be shared"))
+            .stdout(Stdio::piped())
             .stderr(output)
             .spawn()
             .expect("gvirtus starts");
         let mut daemon = Self {
             child,
             socket,
-            port,
+            port: 0,
             log,
             folder,
         };
-        daemon.wait_until_it_listens();
+        daemon.port = daemon.wait_until_it_listens();
         daemon
     }
 
@@ -100,6 +100,15 @@ impl Daemon {
         let mut workers = processes::children(self.pid());
         workers.retain(|pid| processes::is_alive(*pid));
         workers
+    }
+
+    /// The worker of the client with this process id, as the log names it.
+    pub fn worker_of(&self, client: Number) -> Option<Number> {
+        let client = format!(" pid={client} ");
+        let log = self.log();
+        let line = log.lines().rfind(|line| line.contains(&client))?;
+        let (_, rest) = line.split_once(" worker=")?;
+        rest.split_whitespace().next()?.parse().ok()
     }
 
     /// The files in the folder that it was given for temporary ones, but for its log.
@@ -157,15 +166,24 @@ impl Daemon {
         }
     }
 
-    fn wait_until_it_listens(&mut self) {
-        let start = Instant::now();
-        while !(self.socket.exists() && TcpStream::connect(("127.0.0.1", self.port)).is_ok()) {
-            assert!(
-                self.is_running() && start.elapsed() < START_LIMIT,
-                "the daemon does not listen:\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(5));
+    /// Returns the port that the system has chosen.
+    fn wait_until_it_listens(&mut self) -> u16 {
+        let stdout = self.child.stdout.take().expect("piped");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                // Nobody listens any more: the daemon must be able to write on.
+                let _ = sender.send(line);
+            }
+        });
+        loop {
+            let Ok(line) = lines.recv_timeout(START_LIMIT) else {
+                panic!("the daemon does not listen:\n{}", self.log());
+            };
+            let port = line.strip_prefix("listening on tcp://127.0.0.1:");
+            if let Some(port) = port.and_then(|port| port.parse().ok()) {
+                return port;
+            }
         }
     }
 }
@@ -178,10 +196,4 @@ impl Drop for Daemon {
         kill_group(&self.child);
         let _ = self.child.wait();
     }
-}
-
-/// A port that nobody listens on.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has free ports");
-    listener.local_addr().expect("bound").port()
 }

@@ -11,14 +11,13 @@ const MEBIBYTE: u64 = 1 << 20;
 
 /// Starts a session that has used the device, and finds its worker.
 fn session(daemon: &Daemon, endpoint: &str) -> (Session, Number) {
-    let before = daemon.workers();
     let mut session = Session::start(Way::Remoted(endpoint));
     session.need("launch 3");
     assert_eq!(session.need("count"), [3]);
-    let mut new = daemon.workers();
-    new.retain(|pid| !before.contains(pid));
-    assert_eq!(new.len(), 1, "a session has one worker");
-    (session, new[0])
+    let worker = daemon.worker_of(session.pid());
+    let worker = worker.unwrap_or_else(|| panic!("no worker is logged:\n{}", daemon.log()));
+    assert!(daemon.workers().contains(&worker));
+    (session, worker)
 }
 
 /// Free bytes of the device.
