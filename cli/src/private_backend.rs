@@ -37,6 +37,8 @@ impl PrivateBackend {
                 "--listen",
             ])
             .arg(endpoint.to_string())
+            .arg("--remove-folder")
+            .arg(scratch)
             // Ctrl-C is for the program; the backend goes on until the program has ended.
             .process_group(0)
             .stdin(Stdio::null())

@@ -56,6 +56,10 @@ pub(crate) struct ServeArgs {
     /// Ends, without waiting for clients, when the process that started this ends
     #[arg(long, hide = true)]
     exit_with_parent: bool,
+
+    /// Removes this folder at the end: the parent may be killed before it can
+    #[arg(long, hide = true, requires = "exit_with_parent")]
+    remove_folder: Option<PathBuf>,
 }
 
 /// Executes one client's calls; started by `gvirtus serve`, with a socket as standard input.
@@ -91,7 +95,7 @@ impl ServeArgs {
                 self.log_format.name().into(),
             ],
         };
-        daemon::run(DaemonOptions {
+        let result = daemon::run(DaemonOptions {
             listen: self.listen,
             insecure: self.insecure,
             driver: self.driver,
@@ -99,7 +103,12 @@ impl ServeArgs {
             drain_timeout,
             worker,
             private: self.exit_with_parent,
-        })?;
+        });
+        if let Some(folder) = self.remove_folder {
+            // The parent may have been faster.
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        result?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::children;
-use super::figure::{Better, Figure};
+use super::figure::{Better, Figure, Report};
 use super::statistics::median;
 use crate::installation;
 
@@ -58,9 +58,10 @@ pub(super) fn measure(
     folders: &Folders<'_>,
     (transport, endpoint): (&str, &str),
     quick: bool,
-    figures: &mut Vec<Figure>,
+    report: &mut Report,
     progress: &dyn Fn(&str),
 ) -> Result<()> {
+    let figures = &mut report.figures;
     let rounds = if quick { 1 } else { 5 };
     let mut start = None;
     if let Some(path) = examples.iter().find(|path| path.ends_with(SMALLEST.0)) {
@@ -72,13 +73,20 @@ pub(super) fn measure(
         );
         start = Some(times);
     }
-    let (mut straight, mut remoted) = (0.0, 0.0);
+    let (mut straight, mut remoted, mut count) = (0.0, 0.0, 0.0);
     for path in examples {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         progress(&format!("{transport}: example {name}"));
-        let times = both(path, &[], folders, endpoint, rounds)?;
+        let times = match both(path, &[], folders, endpoint, rounds) {
+            Ok(times) => times,
+            Err(error) => {
+                report.notes.push(format!("not measured: {error:#}"));
+                continue;
+            }
+        };
         straight += times.straight;
         remoted += times.remoted;
+        count += 1.0;
         figures.push(
             Figure::new(format!("{transport}.example.{name}"), "ms", Better::Lower)
                 .value(times.remoted)
@@ -91,7 +99,6 @@ pub(super) fn measure(
             .bare(straight),
     );
     if let Some(start) = start {
-        let count = examples.len() as f64;
         let name = format!("{transport}.examples_without_start");
         figures.push(
             Figure::new(name, "ms", Better::Lower)

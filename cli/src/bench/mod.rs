@@ -246,8 +246,7 @@ impl BenchArgs {
             working: &working,
         };
         let place = (transport, endpoint);
-        let figures = &mut report.figures;
-        examples::measure(&examples, &folders, place, self.quick, figures, &progress)
+        examples::measure(&examples, &folders, place, self.quick, report, &progress)
     }
 }
 
