@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gvirtus_abi::CUresult;
-use parking_lot::Mutex;
 
+use crate::fork::Renewable;
 use crate::log;
 
 /// What a handler may return: a status, or a `Result` with `?` inside.
@@ -67,7 +67,7 @@ pub fn calls() -> u64 {
     CALLS.load(Ordering::Relaxed)
 }
 
-static UNSUPPORTED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
+pub(crate) static UNSUPPORTED: Renewable<BTreeMap<&'static str, u64>> = Renewable::new();
 
 /// Counts a call that this library cannot do and names it once on standard error, because a
 /// program that ignores the status would otherwise go wrong in silence.
@@ -76,7 +76,7 @@ static UNSUPPORTED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::ne
 #[cold]
 pub fn unsupported(name: &'static str) -> CUresult {
     let first = {
-        let mut calls = UNSUPPORTED.lock();
+        let mut calls = UNSUPPORTED.get().lock();
         let count = calls.entry(name).or_insert(0);
         *count += 1;
         *count == 1
@@ -89,7 +89,12 @@ pub fn unsupported(name: &'static str) -> CUresult {
 
 /// The names given to [`unsupported`] so far, each with its number of calls, sorted by name.
 pub fn unsupported_calls() -> Vec<(&'static str, u64)> {
-    UNSUPPORTED.lock().iter().map(|(&n, &c)| (n, c)).collect()
+    UNSUPPORTED
+        .get()
+        .lock()
+        .iter()
+        .map(|(&n, &c)| (n, c))
+        .collect()
 }
 
 #[cfg(test)]

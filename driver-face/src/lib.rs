@@ -14,8 +14,17 @@ pub mod codegen;
 mod error_texts;
 mod export;
 pub mod export_tables;
+mod fork;
 pub mod log;
 pub mod proc_address;
 
 pub use error_texts::{error_name, error_string, write_error_name, write_error_string};
 pub use export::{Outcome, calls, guard, unsupported, unsupported_calls};
+
+/// Forgets what belongs to the parent: what clients stored for contexts, and the accounts of
+/// unsupported calls. For the child of a fork that wants to begin anew, before its first call; no
+/// lock that the parent may have held is touched.
+pub fn after_fork_in_child() {
+    export_tables::forget_storage();
+    export::UNSUPPORTED.renew();
+}

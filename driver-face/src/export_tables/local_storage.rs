@@ -5,19 +5,20 @@ use core::ffi::c_void;
 use std::collections::BTreeMap;
 
 use gvirtus_abi::{CUcontext, CUresult};
-use parking_lot::Mutex;
+
+use crate::fork::Renewable;
 
 /// Called with context, key and value when the context is destroyed.
 pub type Destructor = unsafe extern "C" fn(CUcontext, *mut c_void, *mut c_void);
 
 /// Addresses of the client, which are only stored and handed back.
 #[derive(Clone, Copy)]
-struct Stored {
+pub(crate) struct Stored {
     value: usize,
     destructor: Option<Destructor>,
 }
 
-static STORAGE: Mutex<BTreeMap<(CUcontext, usize), Stored>> = Mutex::new(BTreeMap::new());
+pub(crate) static STORAGE: Renewable<BTreeMap<(CUcontext, usize), Stored>> = Renewable::new();
 
 /// Slot 0. A second value under the same key replaces the first.
 pub(super) fn put(
@@ -31,14 +32,14 @@ pub(super) fn put(
         value: value.addr(),
         destructor,
     };
-    STORAGE.lock().insert((context, key.addr()), stored);
+    STORAGE.get().lock().insert((context, key.addr()), stored);
     Ok(())
 }
 
 /// Slot 1. The destructor is not called.
 pub(super) fn delete(context: CUcontext, key: *mut c_void) -> Result<(), CUresult> {
     let context = resolve(context)?;
-    match STORAGE.lock().remove(&(context, key.addr())) {
+    match STORAGE.get().lock().remove(&(context, key.addr())) {
         Some(_) => Ok(()),
         None => Err(CUresult::CUDA_ERROR_INVALID_HANDLE),
     }
@@ -47,7 +48,7 @@ pub(super) fn delete(context: CUcontext, key: *mut c_void) -> Result<(), CUresul
 /// Slot 2.
 pub(super) fn get(context: CUcontext, key: *mut c_void) -> Result<*mut c_void, CUresult> {
     let context = resolve(context)?;
-    match STORAGE.lock().get(&(context, key.addr())) {
+    match STORAGE.get().lock().get(&(context, key.addr())) {
         Some(stored) => Ok(core::ptr::without_provenance_mut(stored.value)),
         None => Err(CUresult::CUDA_ERROR_INVALID_HANDLE),
     }
@@ -57,7 +58,7 @@ pub(super) fn get(context: CUcontext, key: *mut c_void) -> Result<*mut c_void, C
 /// when it destroys or resets a context, while it holds no lock (they call back).
 pub fn context_destroyed(context: CUcontext) {
     let mut stored = Vec::new();
-    STORAGE.lock().retain(|&(owner, key), value| {
+    STORAGE.get().lock().retain(|&(owner, key), value| {
         if owner == context {
             stored.push((key, *value));
         }

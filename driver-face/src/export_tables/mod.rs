@@ -8,7 +8,7 @@
 //!
 //! | uuid | purpose | slots |
 //! |---|---|---|
-//! | `6bd5fb6c-5bf4-e74a-8987-d93912fd9df9` | cudart interface | 1, 6, 8 module from a fatbin; 2 primary context; 12 load compilers |
+//! | `6bd5fb6c-5bf4-e74a-8987-d93912fd9df9` | cudart interface | 1, 6, 8 module from a fatbin; 2 primary context; 7 nothing (cudart 11 calls it at a reset); 12 load compilers |
 //! | `a094798c-2e74-2e74-93f2-0800200c0a66` | tools' callback hooks | 2, 6 zeroed buffers; 1, 4 nothing |
 //! | `42d85a81-23f6-cb47-8298-f6e78a3aecdc` | tools' thread-local storage | 2 nothing |
 //! | `c693336e-1121-df11-a8c3-68f355d89593` | context-local storage, without a size slot | 0 put, 1 delete, 2 get |
@@ -114,6 +114,11 @@ pub unsafe fn write_export_table(
 pub fn export_table(driver: &'static dyn Driver, id: [u8; 16]) -> Option<*const c_void> {
     DRIVER.get_or_init(|| driver);
     tables::find(id)
+}
+
+/// Forgets what was stored for contexts, without a word to anybody.
+pub(crate) fn forget_storage() {
+    local_storage::STORAGE.renew();
 }
 
 fn driver() -> Result<&'static dyn Driver, CUresult> {

@@ -41,15 +41,15 @@ static CUDART_INTERFACE: [Slot; 13] = [
     Slot::size(13),
     Slot(module_from_wrapper as *const c_void),
     Slot(primary_context as *const c_void),
-    Slot(unknown_slot as *const c_void),
-    Slot(unknown_slot as *const c_void),
-    Slot(unknown_slot as *const c_void),
+    Slot(unknown_slot::<0x6bd5fb6c, 3> as *const c_void),
+    Slot(unknown_slot::<0x6bd5fb6c, 4> as *const c_void),
+    Slot(unknown_slot::<0x6bd5fb6c, 5> as *const c_void),
     Slot(module_from_wrapper as *const c_void),
-    Slot(unknown_slot as *const c_void),
+    Slot(nothing as *const c_void),
     Slot(module_from_fatbin as *const c_void),
-    Slot(unknown_slot as *const c_void),
-    Slot(unknown_slot as *const c_void),
-    Slot(unknown_slot as *const c_void),
+    Slot(unknown_slot::<0x6bd5fb6c, 9> as *const c_void),
+    Slot(unknown_slot::<0x6bd5fb6c, 10> as *const c_void),
+    Slot(unknown_slot::<0x6bd5fb6c, 11> as *const c_void),
     Slot(nothing as *const c_void),
 ];
 
@@ -57,29 +57,29 @@ static CALLBACK_HOOKS: [Slot; 7] = [
     Slot::size(7),
     Slot(nothing as *const c_void),
     Slot(large_buffer as *const c_void),
-    Slot(unknown_slot as *const c_void),
+    Slot(unknown_slot::<0xa094798c, 3> as *const c_void),
     Slot(nothing as *const c_void),
-    Slot(unknown_slot as *const c_void),
+    Slot(unknown_slot::<0xa094798c, 5> as *const c_void),
     Slot(small_buffer as *const c_void),
 ];
 
 static TOOLS_TLS: [Slot; 4] = [
     Slot::size(4),
-    Slot(unknown_slot as *const c_void),
+    Slot(unknown_slot::<0x42d85a81, 1> as *const c_void),
     Slot(nothing as *const c_void),
-    Slot(unknown_slot as *const c_void),
+    Slot(unknown_slot::<0x42d85a81, 3> as *const c_void),
 ];
 
 static LOCAL_STORAGE: [Slot; 4] = [
     Slot(put as *const c_void),
     Slot(delete as *const c_void),
     Slot(get as *const c_void),
-    Slot(unknown_slot as *const c_void),
+    Slot(unknown_slot::<0xc693336e, 3> as *const c_void),
 ];
 
 static CONTEXT_CHECKS: [Slot; 4] = [
     Slot::size(4),
-    Slot(unknown_slot as *const c_void),
+    Slot(unknown_slot::<0x263e8860, 1> as *const c_void),
     Slot(check_context as *const c_void),
     Slot(nothing as *const c_void),
 ];
@@ -87,7 +87,7 @@ static CONTEXT_CHECKS: [Slot; 4] = [
 static SELF_TEST: [Slot; 3] = [
     Slot::size(3),
     Slot(self_test as *const c_void),
-    Slot(unknown_slot as *const c_void),
+    Slot(unknown_slot::<0xd4082055, 2> as *const c_void),
 ];
 
 static NOTHING: [Slot; 32] = {
@@ -96,8 +96,13 @@ static NOTHING: [Slot; 32] = {
     slots
 };
 
-extern "C" fn unknown_slot() -> CUresult {
-    crate::unsupported("a slot of a private export table")
+/// A slot of the table whose uuid begins with `TABLE`, of which nothing is known.
+extern "C" fn unknown_slot<const TABLE: u32, const SLOT: usize>() -> CUresult {
+    crate::log!(
+        Warn,
+        "slot {SLOT} of the private table {TABLE:x}… is not known"
+    );
+    crate::unsupported("a slot of a private table")
 }
 
 extern "C" fn nothing() -> CUresult {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The queues behind [`scheduler`](super::scheduler): what is submitted, what it waits for, what has
-//! been completed. Plain data; the scheduler holds the lock around it and runs the operations.
+//! The queues behind [`scheduler`](super::scheduler): what is submitted, what it waits for, what
+//! has been completed. Plain data; the scheduler holds the lock around it and runs the operations.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
