@@ -392,3 +392,40 @@ fn measure_posts() {
     wire.stream.shutdown();
     println!("{} bytes arrived", peer.join().expect("no panic"));
 }
+
+/// Prints how long a posted command takes to arrive when nothing follows it.
+#[test]
+#[ignore = "a measurement: cargo test --release -p gvirtus-frontend -- --ignored --nocapture arrival"]
+fn measure_arrival() {
+    for (name, pause) in [
+        ("the flusher sleeps", Duration::from_millis(5)),
+        ("the flusher is awake", Duration::from_micros(200)),
+    ] {
+        const ROUNDS: usize = 500;
+        let (wire, mut peer) = open();
+        let start = Instant::now();
+        let peer = thread::spawn(move || {
+            let mut arrived = Vec::new();
+            while peer.next().is_some() {
+                arrived.push(start.elapsed());
+            }
+            arrived
+        });
+        let mut posted = Vec::new();
+        for _ in 0..ROUNDS {
+            thread::sleep(pause);
+            posted.push(start.elapsed());
+            wire.post(POSTED, |_| {}).expect("connected");
+        }
+        thread::sleep(Duration::from_millis(50));
+        wire.stream.shutdown();
+        let arrived = peer.join().expect("no panic");
+        let mut times: Vec<_> = arrived.iter().zip(&posted).map(|(a, p)| *a - *p).collect();
+        times.sort_unstable();
+        println!(
+            "{name}: p50 {:?}, p99 {:?}",
+            times[ROUNDS / 2],
+            times[ROUNDS * 99 / 100]
+        );
+    }
+}
