@@ -69,7 +69,7 @@ impl Driver {
         }
         let look_up = LookUp::of(&library);
         // SAFETY: the library is a libcuda, whose functions have the types that cuda.h declares.
-        let entries = unsafe {
+        let mut entries = unsafe {
             Entries::resolve(|function| {
                 let address = symbol(&library, function.symbol);
                 if address.is_null() {
@@ -79,6 +79,9 @@ impl Driver {
                 }
             })
         };
+        // Newer than the oldest driver, and with the same arguments as the older form.
+        entries.cuEventElapsedTime_v2 =
+            entries.cuEventElapsedTime_v2.or(entries.cuEventElapsedTime);
         // Threads of the driver may run until the process ends.
         std::mem::forget(library);
         let driver = Self::new(entries);

@@ -54,8 +54,9 @@ impl Session {
         if bytes != header.payload_bytes.get() {
             return Err(SessionError::Body(header.opcode()).into());
         }
-        self.handles.enter(self.driver, header.context.get())?;
         let number = copy.stream.get();
+        self.handles
+            .enter_of_stream(self.driver, header.context.get(), number)?;
         let stream = self.handles.stream(self.driver, u64::from(number))?;
         while *taken < bytes {
             let uploads = &mut self.handles.current()?.uploads;
@@ -103,9 +104,10 @@ impl Session {
         more: bool,
     ) -> Result<(), Failure> {
         let rows = Rows::parse(copy)?;
-        let context_number = header.context.get();
-        self.handles.enter(self.driver, context_number)?;
-        let number = u64::from(copy.stream.get());
+        let number = copy.stream.get();
+        self.handles
+            .enter_of_stream(self.driver, header.context.get(), number)?;
+        let (context_number, number) = (self.handles.current, u64::from(number));
         let stream = self.handles.stream(self.driver, number)?;
         let context = self.handles.current()?;
         let sequence = header.sequence.get();

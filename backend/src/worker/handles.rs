@@ -139,6 +139,18 @@ impl Handles {
         Ok(event.handle)
     }
 
+    /// Makes the context of the stream `number` current, which for the default stream is the one
+    /// with the number `context`.
+    pub(super) fn enter_of_stream(
+        &mut self,
+        driver: &Driver,
+        context: u16,
+        number: u32,
+    ) -> Result<(), CUresult> {
+        let owner = self.streams.get(number).map_or(context, |s| s.context);
+        self.enter(driver, owner)
+    }
+
     /// The stream, made ready for something to be queued on it.
     pub(super) fn stream(&mut self, driver: &Driver, word: u64) -> Result<CUstream, CUresult> {
         let number = number(word)?;

@@ -140,10 +140,16 @@ impl Session {
         let flags = context_flags(create.flags.get());
         let (mut handle, no_parameters) = (CUcontext::NULL, std::ptr::null_mut());
         // SAFETY: the output is a local.
-        check(unsafe {
+        let mut status = unsafe {
             self.driver
                 .cuCtxCreate_v4(&raw mut handle, no_parameters, flags, device)
-        })?;
+        };
+        if status == CUresult::CUDA_ERROR_NOT_SUPPORTED {
+            // A driver for CUDA 12.4 has only the older form.
+            // SAFETY: as above.
+            status = unsafe { self.driver.cuCtxCreate_v2(&raw mut handle, flags, device) };
+        }
+        check(status)?;
         self.handles
             .add_context(self.driver, number, handle, device, 0)?;
         // Creating a context makes it current.

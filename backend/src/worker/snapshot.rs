@@ -52,16 +52,15 @@ fn device(driver: &Driver, device: CUdevice) -> Result<Device, DriverError> {
         driver.cuDeviceTotalMem_v2(&raw mut total_memory_bytes, device)
     })?;
     let (mut uuid, mut uuid_v2) = (CUuuid { bytes: [0; 16] }, CUuuid { bytes: [0; 16] });
-    // SAFETY: the outputs are locals.
-    unsafe {
-        named(
-            "cuDeviceGetUuid",
-            driver.cuDeviceGetUuid(&raw mut uuid, device),
-        )?;
-        named(
-            "cuDeviceGetUuid_v2",
-            driver.cuDeviceGetUuid_v2(&raw mut uuid_v2, device),
-        )?;
+    // SAFETY: the output is a local.
+    named("cuDeviceGetUuid_v2", unsafe {
+        driver.cuDeviceGetUuid_v2(&raw mut uuid_v2, device)
+    })?;
+    // SAFETY: as above.
+    let old = unsafe { driver.cuDeviceGetUuid(&raw mut uuid, device) };
+    // They differ only where a GPU is divided, and a driver may have given up the older one.
+    if old != CUresult::CUDA_SUCCESS {
+        uuid = uuid_v2;
     }
     let attributes = 1..CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX.0;
     let attributes = attributes.filter_map(|attribute| {
