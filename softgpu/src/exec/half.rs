@@ -130,7 +130,11 @@ pub(crate) fn fma_f16(a: u16, b: u16, c: u16) -> u16 {
     let error = (product - (sum - back)) + (addend - back);
     let bits = sum.to_bits();
     let toward_zero = (error > 0.0) != (sum > 0.0);
-    let odd = if toward_zero { bits.wrapping_sub(1) } else { bits } | 1;
+    let odd = if toward_zero {
+        bits.wrapping_sub(1)
+    } else {
+        bits
+    } | 1;
     // An error that is NaN comes from an infinite sum.
     let is_inexact = error != 0.0 && !error.is_nan() && bits & 1 == 0;
     F16::narrow(f32::from_bits(if is_inexact { odd } else { bits }))
