@@ -131,6 +131,9 @@ impl Memory {
             allocator.release(address);
             return Err(error);
         }
+        if let Some(allocation) = allocator.allocations.get_mut(&address) {
+            allocation.is_whole = true;
+        }
         Ok(address)
     }
 
@@ -163,9 +166,22 @@ impl Memory {
     /// Takes the memory behind part of a reservation away.
     pub fn unmap(&self, address: u64, bytes: u64) -> Result<(), MemoryError> {
         let mut allocator = self.allocator.lock();
-        allocator.inside(address, bytes)?;
+        let base = allocator.inside(address, bytes)?;
         self.unmap_locked(&mut allocator, address, bytes);
+        if let Some(allocation) = allocator.allocations.get_mut(&base) {
+            allocation.is_whole = false;
+        }
         Ok(())
+    }
+
+    /// The bounds of the allocation around `address`, if kernels may touch all of it. Good until
+    /// [`Memory::generation`] changes.
+    #[must_use]
+    pub fn whole_range_of(&self, address: u64) -> Option<(u64, u64)> {
+        let allocator = self.allocator.lock();
+        let (&base, allocation) = allocator.allocations.range(..=address).next_back()?;
+        let is_inside = allocation.is_whole && address - base < allocation.reserved;
+        is_inside.then_some((base, base + allocation.reserved))
     }
 
     /// The allocation that contains `address`: its base and the length asked for (the registered range,
@@ -450,6 +466,8 @@ struct Allocator {
 struct Allocation {
     requested: u64,
     reserved: u64,
+    /// All of it has memory behind it.
+    is_whole: bool,
 }
 
 impl Allocator {
@@ -483,6 +501,7 @@ impl Allocator {
             Allocation {
                 requested,
                 reserved: length,
+                is_whole: false,
             },
         );
         Ok(address)
@@ -506,7 +525,7 @@ impl Allocator {
         self.insert_free(start, length);
     }
 
-    fn inside(&self, address: u64, bytes: u64) -> Result<(), MemoryError> {
+    fn inside(&self, address: u64, bytes: u64) -> Result<u64, MemoryError> {
         let (&base, allocation) = self
             .allocations
             .range(..=address)
@@ -515,7 +534,7 @@ impl Allocator {
         let offset = address - base;
         let fits = offset <= allocation.reserved && bytes <= allocation.reserved - offset;
         if fits && bytes > 0 && address.is_multiple_of(GRANULE) && bytes.is_multiple_of(GRANULE) {
-            Ok(())
+            Ok(base)
         } else {
             Err(MemoryError::InvalidValue)
         }

@@ -6,8 +6,8 @@
 
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst, fence};
 
-use super::access::{AddressCode, Element, by_space};
-use super::code::{Code, More, Operand};
+use super::access::{AddressCode, Element, same_space};
+use super::code::{Code, More};
 use super::fault::Access;
 use super::half;
 use super::lanes::{Lanes, Step, WARP};
@@ -22,6 +22,8 @@ pub(crate) struct Atomic {
     pub(crate) op: AtomicOp,
     pub(crate) ty: AtomicType,
     pub(crate) order: MemoryOrder,
+    /// Slot in the range cache.
+    pub(crate) slot: usize,
     pub(crate) dst: Option<Element>,
     pub(crate) a: Element,
     pub(crate) b: Option<Element>,
@@ -176,36 +178,6 @@ unsafe fn update_shared(place: *mut u8, bytes: u32, f: impl Fn(u64) -> u64) -> u
     }
 }
 
-/// The fetch-and-op that the CPU has, for 32-bit integers in global memory.
-///
-/// # Safety
-/// As [`update_global`].
-#[inline(always)]
-unsafe fn fetch_u32(op: AtomicOp, place: *mut u8, a: u32) -> Option<u32> {
-    // SAFETY: the caller's contract.
-    let cell = unsafe { AtomicU32::from_ptr(place.cast()) };
-    Some(match op {
-        AtomicOp::Add => cell.fetch_add(a, SeqCst),
-        AtomicOp::Exchange => cell.swap(a, SeqCst),
-        _ => return None,
-    })
-}
-
-/// As [`fetch_u32`] for 64 bits.
-///
-/// # Safety
-/// As [`update_global`].
-#[inline(always)]
-unsafe fn fetch_u64(op: AtomicOp, place: *mut u8, a: u64) -> Option<u64> {
-    // SAFETY: the caller's contract.
-    let cell = unsafe { AtomicU64::from_ptr(place.cast()) };
-    Some(match op {
-        AtomicOp::Add => cell.fetch_add(a, SeqCst),
-        AtomicOp::Exchange => cell.swap(a, SeqCst),
-        _ => return None,
-    })
-}
-
 /// # Safety
 /// The element was decoded for the running function.
 unsafe fn values(lanes: &Lanes, element: Element, warp: usize) -> [u64; WARP] {
@@ -232,6 +204,7 @@ pub(crate) unsafe fn run_atomic(lanes: &mut Lanes, code: &Code) -> Step {
     // SAFETY: the interpreter owns the block and holds no other reference while code runs.
     let block = unsafe { &mut *lanes.block };
     block.progress.loaded = true;
+    block.refresh_ranges();
     let mut has_changed = false;
     for warp in 0..lanes.warps {
         // SAFETY: one word a warp; operands of the running function.
@@ -241,18 +214,15 @@ pub(crate) unsafe fn run_atomic(lanes: &mut Lanes, code: &Code) -> Step {
                 continue;
             }
             let addresses = atomic.address.warp(lanes, warp);
-            by_space(atomic.space, &addresses, mask, |space, addresses, mask| {
-                run_warp(
-                    lanes,
-                    block,
-                    atomic,
-                    warp,
-                    space,
-                    addresses,
-                    mask,
-                    &mut has_changed,
-                )
-            })
+            run_spaces(
+                lanes,
+                block,
+                atomic,
+                warp,
+                &addresses,
+                mask,
+                &mut has_changed,
+            )
         };
         if done.is_err() {
             return Step::Fault;
@@ -269,6 +239,56 @@ pub(crate) unsafe fn run_atomic(lanes: &mut Lanes, code: &Code) -> Step {
     Step::Next
 }
 
+/// Each space among the generic addresses by itself.
+///
+/// # Safety
+/// As [`run_atomic`].
+unsafe fn run_spaces(
+    lanes: &Lanes,
+    block: &mut BlockState,
+    atomic: &Atomic,
+    warp: usize,
+    addresses: &[u64; WARP],
+    mask: u32,
+    has_changed: &mut bool,
+) -> Result<(), ()> {
+    if atomic.space != Space::Generic {
+        // SAFETY: the caller's contract.
+        return unsafe {
+            run_warp(
+                lanes,
+                block,
+                atomic,
+                warp,
+                atomic.space,
+                addresses,
+                mask,
+                has_changed,
+            )
+        };
+    }
+    let mut left = mask;
+    while left != 0 {
+        let (part, space, base) = same_space(addresses, left);
+        let relative = addresses.map(|address| address.wrapping_sub(base));
+        // SAFETY: the caller's contract.
+        unsafe {
+            run_warp(
+                lanes,
+                block,
+                atomic,
+                warp,
+                space,
+                &relative,
+                part,
+                has_changed,
+            )?
+        };
+        left &= !part;
+    }
+    Ok(())
+}
+
 /// # Safety
 /// As [`run_atomic`].
 #[allow(clippy::too_many_arguments, reason = "one warp of one instruction")]
@@ -282,61 +302,180 @@ unsafe fn run_warp(
     mask: u32,
     has_changed: &mut bool,
 ) -> Result<(), ()> {
-    let Atomic { op, ty, .. } = *atomic;
-    let bytes = ty.bytes();
+    let base = check(block, atomic, space, addresses, warp, mask)?;
     // SAFETY: operands of the running function.
     let (a, b) = unsafe {
         let b = atomic.b.map(|b| values(lanes, b, warp));
         (values(lanes, atomic.a, warp), b.unwrap_or([0; WARP]))
     };
+    let job = Job {
+        atomic,
+        space,
+        base,
+        addresses,
+        mask,
+        a: &a,
+        b: &b,
+    };
     let mut old = [0_u64; WARP];
-    let mut left = mask;
-    while left != 0 {
-        let lane = left.trailing_zeros() as usize;
-        left &= left - 1;
-        let at = (warp * WARP + lane) as u32;
-        if space != Space::Global && space != Space::Shared {
-            let address = addresses[lane];
-            block.fault = Some(RawFault::wrong_space(address, Access::Atomic, at));
-            return Err(());
-        }
-        let place = block
-            .resolve(space, addresses[lane], bytes, Access::Atomic, at)
-            .ok_or(())?;
-        let (a, b) = (truncate(a[lane], ty), truncate(b[lane], ty));
-        let new = |old: u64| combine(op, ty, old, a, b);
-        let is_integer = !matches!(
-            ty,
-            AtomicType::F32
-                | AtomicType::F64
-                | AtomicType::F16
-                | AtomicType::F16x2
-                | AtomicType::Bf16
-                | AtomicType::Bf16x2
-        ) || op == AtomicOp::Exchange;
-        // SAFETY: `resolve` checked the address and its alignment.
-        let before = unsafe {
-            if space == Space::Shared {
-                update_shared(place, bytes, new)
-            } else {
-                let fetched = match bytes {
-                    4 if is_integer => fetch_u32(op, place, a as u32).map(u64::from),
-                    8 if is_integer => fetch_u64(op, place, a),
-                    _ => None,
-                };
-                fetched.unwrap_or_else(|| update_global(place, bytes, new))
-            }
-        };
-        *has_changed |= new(before) != before;
-        old[lane] = before;
-    }
-    if let Some(dst) = atomic.dst
-        && dst.operand != Operand::NONE
-    {
+    // SAFETY: `check` has looked at every active lane's address.
+    unsafe { job.run(&mut old, has_changed) };
+    if let Some(dst) = atomic.dst {
         // SAFETY: a destination of the running function.
         unsafe { put(lanes, dst, warp, mask, &old) };
     }
     Ok(())
+}
+
+/// Checks the address of every active lane; answers what to add to it.
+fn check(
+    block: &mut BlockState,
+    atomic: &Atomic,
+    space: Space,
+    addresses: &[u64; WARP],
+    warp: usize,
+    mask: u32,
+) -> Result<*mut u8, ()> {
+    let bytes = u64::from(atomic.ty.bytes());
+    let (start, end, base) = match space {
+        Space::Shared => (0, u64::from(block.shared_bytes), block.shared),
+        _ => {
+            let (start, end) = block.ranges.get(atomic.slot);
+            (start, end, std::ptr::null_mut())
+        }
+    };
+    let room = (end - start + 1).saturating_sub(bytes);
+    let is_inside = |lane: usize| {
+        let address = addresses[lane];
+        address.wrapping_sub(start) < room && address & (bytes - 1) == 0
+    };
+    let is_known = matches!(space, Space::Shared | Space::Global);
+    let mut left = mask;
+    while left != 0 {
+        let lane = left.trailing_zeros() as usize;
+        left &= left - 1;
+        if is_known && is_inside(lane) {
+            continue;
+        }
+        let (address, at) = (addresses[lane], (warp * WARP + lane) as u32);
+        if !is_known {
+            block.fault = Some(RawFault::wrong_space(address, Access::Atomic, at));
+            return Err(());
+        }
+        block
+            .resolve(space, address, bytes as u32, Access::Atomic, at)
+            .ok_or(())?;
+        // SAFETY: the launch keeps the memory alive while blocks run.
+        block
+            .ranges
+            .miss(atomic.slot, unsafe { &*block.memory }, address);
+    }
+    Ok(base)
+}
+
+/// One warp's checked atomics.
+struct Job<'a> {
+    atomic: &'a Atomic,
+    space: Space,
+    base: *mut u8,
+    addresses: &'a [u64; WARP],
+    mask: u32,
+    a: &'a [u64; WARP],
+    b: &'a [u64; WARP],
+}
+
+impl Job<'_> {
+    /// # Safety
+    /// Every active lane's address is valid and aligned.
+    unsafe fn run(&self, old: &mut [u64; WARP], has_changed: &mut bool) {
+        let Atomic { op, ty, .. } = *self.atomic;
+        let is_shared = self.space == Space::Shared;
+        // Flushed on global memory only, as the device does.
+        let flush = ty == AtomicType::F32 && op == AtomicOp::Add && !is_shared;
+        // SAFETY: the caller's contract.
+        unsafe {
+            match (is_shared, op, ty) {
+                (true, AtomicOp::Add, AtomicType::U32 | AtomicType::S32) => {
+                    self.each(old, has_changed, |place, a, _| {
+                        let before = place.cast::<u32>().read();
+                        place.cast::<u32>().write(before.wrapping_add(a as u32));
+                        (before.into(), a as u32 != 0)
+                    });
+                }
+                (true, ..) => self.each(old, has_changed, |place, a, b| {
+                    let new = |old| combine(op, ty, old, a, b);
+                    let before = update_shared(place, ty.bytes(), new);
+                    (before, new(before) != before)
+                }),
+                (_, AtomicOp::Add, AtomicType::U32 | AtomicType::S32) => {
+                    self.each(old, has_changed, |place, a, _| {
+                        let cell = AtomicU32::from_ptr(place.cast());
+                        (cell.fetch_add(a as u32, SeqCst).into(), a as u32 != 0)
+                    });
+                }
+                (_, AtomicOp::Add, AtomicType::U64 | AtomicType::S64) => {
+                    self.each(old, has_changed, |place, a, _| {
+                        (
+                            AtomicU64::from_ptr(place.cast()).fetch_add(a, SeqCst),
+                            a != 0,
+                        )
+                    });
+                }
+                (_, AtomicOp::CompareAndSwap, AtomicType::U32) => {
+                    self.each(old, has_changed, |place, a, b| {
+                        let cell = AtomicU32::from_ptr(place.cast());
+                        let done = cell.compare_exchange(a as u32, b as u32, SeqCst, SeqCst);
+                        let before = done.unwrap_or_else(|before| before);
+                        (before.into(), done.is_ok() && a as u32 != b as u32)
+                    });
+                }
+                _ => self.each(old, has_changed, |place, a, b| {
+                    let new = |old: u64| {
+                        if flush {
+                            let old = flushed(old as u32);
+                            return flushed(add_f32(old, flushed(a as u32))).into();
+                        }
+                        combine(op, ty, old, a, b)
+                    };
+                    let before = update_global(place, ty.bytes(), new);
+                    (before, new(before) != before)
+                }),
+            }
+        }
+    }
+
+    /// Applies `f` to the place and operands of each active lane; it answers the old value and whether
+    /// it changed.
+    ///
+    /// # Safety
+    /// As [`Job::run`].
+    #[inline(always)]
+    unsafe fn each(
+        &self,
+        old: &mut [u64; WARP],
+        has_changed: &mut bool,
+        f: impl Fn(*mut u8, u64, u64) -> (u64, bool),
+    ) {
+        let ty = self.atomic.ty;
+        let mut left = self.mask;
+        while left != 0 {
+            let lane = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let place = if self.space == Space::Shared {
+                self.base.wrapping_add(self.addresses[lane] as usize)
+            } else {
+                std::ptr::with_exposed_provenance_mut(self.addresses[lane] as usize)
+            };
+            let (a, b) = (truncate(self.a[lane], ty), truncate(self.b[lane], ty));
+            let (before, is_changed) = f(place, a, b);
+            old[lane] = before;
+            *has_changed |= is_changed;
+        }
+    }
+}
+
+fn flushed(bits: u32) -> u32 {
+    super::float::flush(f32::from_bits(bits)).to_bits()
 }
 
 /// # Safety
@@ -356,8 +495,12 @@ pub(crate) unsafe fn put(
             let target = lanes.target::<u64>(dst.operand).add(warp * WARP);
             store::<Portable, u64>(mask, values, target);
         } else {
+            let mut narrow = [0; WARP];
+            for lane in 0..WARP {
+                narrow[lane] = values[lane] as u32;
+            }
             let target = lanes.target::<u32>(dst.operand).add(warp * WARP);
-            store::<Portable, u32>(mask, &values.map(|value| value as u32), target);
+            store::<Portable, u32>(mask, &narrow, target);
         }
     }
 }

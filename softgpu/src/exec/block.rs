@@ -16,7 +16,7 @@ use super::fault::{Fault, Location};
 use super::group::{Frame, Frames, Group, Mask, State};
 use super::lanes::{Lanes, Step, WARP};
 use super::launch::Launch;
-use super::state::{BlockState, Progress, RawFaultKind};
+use super::state::{BlockState, Progress, RangeCache, RawFaultKind};
 use super::warp::{self, WarpCode};
 use crate::ir::Space;
 use crate::limits::{
@@ -57,6 +57,8 @@ pub(crate) struct Buffers {
     local: Buffer,
     frames: Frames,
     groups: Vec<Group>,
+    barriers: Vec<Barrier>,
+    ranges: RangeCache,
 }
 
 impl Buffers {
@@ -84,7 +86,6 @@ pub(crate) struct Block<'a> {
     dead: Mask,
     /// Lanes that instructions may write: the current group's and dead ones.
     writable: Mask,
-    barriers: Vec<Barrier>,
     warps: usize,
     branches: u32,
     /// Lanes of the current group.
@@ -134,28 +135,32 @@ impl<'a> Block<'a> {
             parameter_bytes: launch.parameters.len() as u32,
             fault: None,
             progress: Progress::default(),
+            ranges: std::mem::take(&mut buffers.ranges),
+            accesses: launch.program.accesses,
             special: launch.special_values(index, multiprocessor),
         };
-        let mask = Mask::first(launch.threads);
-        let mut dead = Mask([!0; super::group::WARPS_MAX]);
-        dead.remove(&mask, warps);
         let group = Group {
             pc: function.entry,
             frame: 0,
             state: State::Runnable,
             spin: 0,
             has_spun: false,
-            mask,
+            mask: launch.all_lanes.clone(),
         };
+        // A barrier that was left open belongs to a block that has ended.
+        for barrier in &mut buffers.barriers {
+            if barrier.is_open {
+                *barrier = Barrier::default();
+            }
+        }
         buffers.groups.push(group.clone());
         Ok(Self {
             launch,
             state,
             buffers,
             current: group,
-            dead,
+            dead: launch.no_lanes.clone(),
             writable: Mask::default(),
-            barriers: vec![Barrier::default(); BARRIERS_PER_BLOCK as usize],
             warps,
             branches: 0,
             active_lanes: 0,
@@ -165,7 +170,8 @@ impl<'a> Block<'a> {
     }
 
     /// Gives the memory back.
-    pub(crate) fn into_buffers(self) -> Buffers {
+    pub(crate) fn into_buffers(mut self) -> Buffers {
+        self.buffers.ranges = self.state.ranges;
         self.buffers
     }
 
@@ -328,6 +334,8 @@ impl<'a> Block<'a> {
                         stop = self.meeting_point();
                     }
                 }
+                // SAFETY: as for lane instructions.
+                Flow::Warp if unsafe { self.run_whole_warps(&mut lanes, code) } => pc += 1,
                 _ => {
                     self.current.pc = pc;
                     if !self.split_guarded(&lanes, code) {
@@ -576,6 +584,10 @@ impl<'a> Block<'a> {
     /// Lanes with the lowest active lane's value go on; the others try again in a group of their own.
     fn uniform_value(&mut self, lanes: &Lanes, operand: super::access::Element) -> u64 {
         let first = self.current.mask.lowest().unwrap_or(0) as usize;
+        if operand.operand.is_constant() {
+            // SAFETY: an operand of the running function.
+            return unsafe { super::scalar::read(lanes, operand, first / WARP)[0] };
+        }
         let mut same = Mask::default();
         let mut value = 0;
         for warp in first / WARP..self.warps {
@@ -691,7 +703,12 @@ impl<'a> Block<'a> {
         let expected = barrier
             .count
             .map(|count| self.uniform_value(lanes, count) as u32);
-        let slot = &mut self.barriers[id as usize];
+        if self.buffers.barriers.is_empty() {
+            self.buffers
+                .barriers
+                .resize(BARRIERS_PER_BLOCK as usize, Barrier::default());
+        }
+        let slot = &mut self.buffers.barriers[id as usize];
         slot.is_open = true;
         slot.expected = expected;
         slot.arrived.add(&self.current.mask, self.warps);
@@ -710,10 +727,10 @@ impl<'a> Block<'a> {
         // The usual case: everybody is here.
         let is_alone = self.buffers.groups.is_empty();
         if is_alone
-            && self.barriers[id as usize].is_complete(&self.dead, self.warps)
+            && self.buffers.barriers[id as usize].is_complete(&self.dead, self.warps)
             && matches!(barrier.kind, BarrierCodeKind::Sync)
         {
-            self.barriers[id as usize] = Barrier::default();
+            self.buffers.barriers[id as usize] = Barrier::default();
             return Ok(true);
         }
         self.current.state = State::AtBarrier {
@@ -727,11 +744,11 @@ impl<'a> Block<'a> {
 
     /// Lets the groups at complete barriers go on.
     fn release_barriers(&mut self) {
-        for id in 0..BARRIERS_PER_BLOCK {
-            if !self.barriers[id as usize].is_complete(&self.dead, self.warps) {
+        for id in 0..self.buffers.barriers.len() as u32 {
+            if !self.buffers.barriers[id as usize].is_complete(&self.dead, self.warps) {
                 continue;
             }
-            let barrier = std::mem::take(&mut self.barriers[id as usize]);
+            let barrier = std::mem::take(&mut self.buffers.barriers[id as usize]);
             for index in 0..self.buffers.groups.len() {
                 let State::AtBarrier {
                     id: other,
@@ -784,6 +801,23 @@ impl<'a> Block<'a> {
     }
 
     // === Warp operations ===
+
+    /// Executes a warp operation of which every warp has all its living lanes here, and that has a lane
+    /// loop for this case. False: nothing done.
+    ///
+    /// # Safety
+    /// The code was decoded for the running function, and for a level that the CPU has.
+    unsafe fn run_whole_warps(&mut self, lanes: &mut Lanes, code: &Code) -> bool {
+        let More::Warp(warp) = &code.more else {
+            return false;
+        };
+        if !warp.has_lane_loop || code.guard.is_some() {
+            return false;
+        }
+        let is_whole = |warp: usize| self.writable.0[warp] == !0 || self.current.mask.0[warp] == 0;
+        // SAFETY: the caller's contract.
+        (0..self.warps).all(is_whole) && unsafe { (code.execute)(lanes, code) } == Step::Next
+    }
 
     /// Executes a warp operation for the lanes whose partners are all here. True: all were.
     fn warp_operation(&mut self, lanes: &Lanes, code: &WarpCode) -> bool {

@@ -20,6 +20,7 @@ struct U16<const P: u8>;
 impl<const P: u8> CompareOp for U16<P> {
     type A = u32;
     const PREDICATE: u8 = P;
+    const PREPARES: bool = true;
     #[inline(always)]
     fn prepare(a: u32) -> u32 {
         a & 0xffff
@@ -30,6 +31,7 @@ struct S16<const P: u8>;
 impl<const P: u8> CompareOp for S16<P> {
     type A = i32;
     const PREDICATE: u8 = P;
+    const PREPARES: bool = true;
     #[inline(always)]
     fn prepare(a: i32) -> i32 {
         a as i16 as i32
@@ -40,6 +42,7 @@ struct FlushF32<const P: u8>;
 impl<const P: u8> CompareOp for FlushF32<P> {
     type A = f32;
     const PREDICATE: u8 = P;
+    const PREPARES: bool = true;
     #[inline(always)]
     fn prepare(a: f32) -> f32 {
         float::flush(a)

@@ -28,6 +28,8 @@ pub(crate) struct Program {
     pub(crate) constants: ConstantPool,
     /// Program functions by their number in the module.
     pub(crate) by_id: HashMap<FunctionId, u32>,
+    /// Memory accesses in it: slots of the range cache.
+    pub(crate) accesses: usize,
     /// Upper 32 bits of this module's function pointers, without the window base.
     pub(crate) module_number: u32,
 }
@@ -97,6 +99,7 @@ pub(crate) fn decode(surroundings: &Surroundings<'_>, kernel: &Kernel) -> Progra
         by_id: HashMap::new(),
         queue: Vec::new(),
         calls_pointers: false,
+        accesses: 0,
     };
     decoder.number(kernel.function);
     let mut next = 0;
@@ -118,14 +121,17 @@ pub(crate) fn decode(surroundings: &Surroundings<'_>, kernel: &Kernel) -> Progra
         codes,
         functions,
         by_id,
+        accesses,
         ..
     } = decoder;
+    let module_number = surroundings.module_number;
     Program {
         codes,
         functions,
         constants,
         by_id,
-        module_number: surroundings.module_number,
+        accesses,
+        module_number,
     }
 }
 
@@ -165,6 +171,7 @@ struct Decoder<'a> {
     by_id: HashMap<FunctionId, u32>,
     queue: Vec<FunctionId>,
     calls_pointers: bool,
+    accesses: usize,
 }
 
 /// The function being decoded.

@@ -22,8 +22,13 @@ impl Mask {
     /// The first `lanes` lanes.
     pub(crate) fn first(lanes: u32) -> Self {
         let mut mask = Self::default();
-        for lane in 0..lanes as usize {
-            mask.0[lane / WARP] |= 1 << (lane % WARP);
+        for (warp, word) in mask.0.iter_mut().enumerate() {
+            let here = lanes.saturating_sub(warp as u32 * 32).min(32);
+            *word = if here == 0 {
+                0
+            } else {
+                u32::MAX >> (32 - here)
+            };
         }
         mask
     }

@@ -153,6 +153,8 @@ pub(crate) trait Op3 {
 pub(crate) trait CompareOp {
     type A: CompareLane;
     const PREDICATE: u8;
+    /// Whether [`CompareOp::prepare`] does anything.
+    const PREPARES: bool = false;
     /// Applied to both operands first.
     fn prepare(a: Self::A) -> Self::A {
         a
@@ -259,9 +261,17 @@ pub(crate) unsafe fn run_compare<L: Level, O: CompareOp>(lanes: &mut Lanes, code
         for warp in 0..lanes.warps {
             let mask = *lanes.masks.add(warp);
             if mask != 0 {
-                let x = (*a.cast::<[O::A; WARP]>()).map(O::prepare);
-                let y = (*b.cast::<[O::A; WARP]>()).map(O::prepare);
-                let bits = compare::<L, O>(&x, &y);
+                let (x, y) = (&*a.cast::<[O::A; WARP]>(), &*b.cast::<[O::A; WARP]>());
+                let bits = if O::PREPARES {
+                    let (mut px, mut py) = (*x, *y);
+                    for lane in 0..WARP {
+                        px[lane] = O::prepare(x[lane]);
+                        py[lane] = O::prepare(y[lane]);
+                    }
+                    compare::<L, O>(&px, &py)
+                } else {
+                    compare::<L, O>(x, y)
+                };
                 write_predicates(lanes, code, warp, mask, bits);
             }
             a = a.wrapping_add(step_a);

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::block::{Block, Buffers, Outcome};
 use super::decode::Program;
 use super::fault::Fault;
+use super::group::{Mask, WARPS_MAX};
 use super::module::{KernelId, LoadedModule};
 use super::pool;
 use super::special::{LaneTables, SpecialValues};
@@ -74,11 +75,13 @@ pub(crate) struct Launch<'a> {
     pub(crate) memory: &'a Memory,
     pub(crate) parameters: &'a [u8],
     pub(crate) printf: &'a dyn PrintfSink,
-    /// Threads of a block.
-    pub(crate) threads: u32,
     /// Warps of a block.
     pub(crate) warps: usize,
     pub(crate) shared_bytes: u32,
+    /// The lanes of a block.
+    pub(crate) all_lanes: Mask,
+    /// The others.
+    pub(crate) no_lanes: Mask,
     /// Another worker has met a fault.
     pub(crate) is_stopping: AtomicBool,
     cancel: Option<&'a AtomicBool>,
@@ -147,13 +150,17 @@ pub fn launch(
     let workspace = Workspace::new(memory, config.cooperative)?;
     let threads = config.block.iter().product::<u32>();
     let warps = threads.div_ceil(32) as usize;
+    let all_lanes = Mask::first(threads);
+    let mut no_lanes = Mask([!0; WARPS_MAX]);
+    no_lanes.remove(&all_lanes, warps);
     let launch = Launch {
+        all_lanes,
+        no_lanes,
         program,
         kernel,
         memory,
         parameters,
         printf: options.printf,
-        threads,
         warps,
         shared_bytes,
         is_stopping: AtomicBool::new(false),

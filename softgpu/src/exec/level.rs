@@ -153,6 +153,24 @@ pub(crate) trait Level {
     /// # Safety
     /// The CPU has this level; every address is readable.
     unsafe fn gather32_at(addresses: &[u64; WARP]) -> [u32; WARP];
+
+    /// Bit i = `values[i] == origin + steps[i]`.
+    ///
+    /// # Safety
+    /// The CPU has this level; `values` is valid for 32 lanes.
+    unsafe fn matches32(values: *const u32, origin: u32, steps: &[u32; WARP]) -> u32;
+
+    /// The same on 64-bit lanes.
+    ///
+    /// # Safety
+    /// As [`Level::matches32`].
+    unsafe fn matches64(values: *const u64, origin: u64, steps: &[u64; WARP]) -> u32;
+
+    /// `values[index[i] % 32]`.
+    ///
+    /// # Safety
+    /// The CPU has this level.
+    unsafe fn permute32(values: &[u32; WARP], index: &[u32; WARP]) -> [u32; WARP];
 }
 
 /// Whatever the target guarantees.
@@ -190,17 +208,58 @@ impl Level for Portable {
 
     #[inline(always)]
     unsafe fn gather32(base: *const u8, offsets: &[u32; WARP]) -> [u32; WARP] {
-        // SAFETY: the caller gives offsets inside the allocation.
-        offsets.map(|offset| unsafe { base.add(offset as usize).cast::<u32>().read_unaligned() })
+        let mut out = [0; WARP];
+        for lane in 0..WARP {
+            // SAFETY: the caller gives offsets inside the allocation.
+            out[lane] = unsafe {
+                base.add(offsets[lane] as usize)
+                    .cast::<u32>()
+                    .read_unaligned()
+            };
+        }
+        out
     }
 
     #[inline(always)]
     unsafe fn gather32_at(addresses: &[u64; WARP]) -> [u32; WARP] {
-        addresses.map(|address| {
-            let place = std::ptr::with_exposed_provenance::<u32>(address as usize);
+        let mut out = [0; WARP];
+        for lane in 0..WARP {
+            let place = std::ptr::with_exposed_provenance::<u32>(addresses[lane] as usize);
             // SAFETY: the caller gives readable addresses.
-            unsafe { place.read_unaligned() }
-        })
+            out[lane] = unsafe { place.read_unaligned() };
+        }
+        out
+    }
+
+    #[inline(always)]
+    unsafe fn matches32(values: *const u32, origin: u32, steps: &[u32; WARP]) -> u32 {
+        // SAFETY: the caller gives 32 lanes.
+        let values = unsafe { &*values.cast::<[u32; WARP]>() };
+        let mut bits = 0;
+        for lane in 0..WARP {
+            bits |= u32::from(values[lane] == origin.wrapping_add(steps[lane])) << lane;
+        }
+        bits
+    }
+
+    #[inline(always)]
+    unsafe fn matches64(values: *const u64, origin: u64, steps: &[u64; WARP]) -> u32 {
+        // SAFETY: the caller gives 32 lanes.
+        let values = unsafe { &*values.cast::<[u64; WARP]>() };
+        let mut bits = 0;
+        for lane in 0..WARP {
+            bits |= u32::from(values[lane] == origin.wrapping_add(steps[lane])) << lane;
+        }
+        bits
+    }
+
+    #[inline(always)]
+    unsafe fn permute32(values: &[u32; WARP], index: &[u32; WARP]) -> [u32; WARP] {
+        let mut out = [0; WARP];
+        for lane in 0..WARP {
+            out[lane] = values[index[lane] as usize % WARP];
+        }
+        out
     }
 }
 
@@ -251,27 +310,94 @@ mod x86 {
             }
         }
 
+        /// Half a warp at a time: a broadcast or a plain load where the offsets allow.
         #[inline(always)]
         unsafe fn gather32(base: *const u8, offsets: &[u32; WARP]) -> [u32; WARP] {
             let mut out = [0; WARP];
             unsafe {
+                let steps =
+                    _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60);
                 for half in 0..2 {
                     let index = _mm512_loadu_epi32(offsets.as_ptr().add(half * 16).cast());
-                    let value = _mm512_i32gather_epi32::<1>(index, base.cast());
+                    let start = base.add(offsets[half * 16] as usize);
+                    let first = _mm512_broadcastd_epi32(_mm512_castsi512_si128(index));
+                    let value = if _mm512_cmpeq_epi32_mask(index, first) == !0 {
+                        _mm512_set1_epi32(start.cast::<i32>().read_unaligned())
+                    } else if _mm512_cmpeq_epi32_mask(index, _mm512_add_epi32(first, steps)) == !0 {
+                        _mm512_loadu_epi32(start.cast())
+                    } else {
+                        _mm512_i32gather_epi32::<1>(index, base.cast())
+                    };
                     _mm512_storeu_epi32(out.as_mut_ptr().add(half * 16).cast(), value);
                 }
             }
             out
         }
 
+        /// A quarter of a warp at a time, as above.
         #[inline(always)]
         unsafe fn gather32_at(addresses: &[u64; WARP]) -> [u32; WARP] {
             let mut out = [0; WARP];
             unsafe {
+                let steps = _mm512_setr_epi64(0, 4, 8, 12, 16, 20, 24, 28);
                 for part in 0..4 {
                     let index = _mm512_loadu_epi64(addresses.as_ptr().add(part * 8).cast());
-                    let value = _mm512_i64gather_epi32::<1>(index, std::ptr::null());
+                    let first = _mm512_broadcastq_epi64(_mm512_castsi512_si128(index));
+                    let start =
+                        std::ptr::with_exposed_provenance::<i32>(addresses[part * 8] as usize);
+                    let value = if _mm512_cmpeq_epi64_mask(index, first) == !0 {
+                        _mm256_set1_epi32(start.read_unaligned())
+                    } else if _mm512_cmpeq_epi64_mask(index, _mm512_add_epi64(first, steps)) == !0 {
+                        _mm256_loadu_epi32(start)
+                    } else {
+                        _mm512_i64gather_epi32::<1>(index, std::ptr::null())
+                    };
                     _mm256_storeu_epi32(out.as_mut_ptr().add(part * 8).cast(), value);
+                }
+            }
+            out
+        }
+
+        #[inline(always)]
+        unsafe fn matches32(values: *const u32, origin: u32, steps: &[u32; WARP]) -> u32 {
+            let mut bits = 0;
+            unsafe {
+                let origin = _mm512_set1_epi32(origin as i32);
+                for half in 0..2 {
+                    let value = _mm512_loadu_epi32(values.add(half * 16).cast());
+                    let step = _mm512_loadu_epi32(steps.as_ptr().add(half * 16).cast());
+                    let mask = _mm512_cmpeq_epi32_mask(value, _mm512_add_epi32(origin, step));
+                    bits |= u32::from(mask) << (half * 16);
+                }
+            }
+            bits
+        }
+
+        #[inline(always)]
+        unsafe fn matches64(values: *const u64, origin: u64, steps: &[u64; WARP]) -> u32 {
+            let mut bits = 0;
+            unsafe {
+                let origin = _mm512_set1_epi64(origin as i64);
+                for part in 0..4 {
+                    let value = _mm512_loadu_epi64(values.add(part * 8).cast());
+                    let step = _mm512_loadu_epi64(steps.as_ptr().add(part * 8).cast());
+                    let mask = _mm512_cmpeq_epi64_mask(value, _mm512_add_epi64(origin, step));
+                    bits |= u32::from(mask) << (part * 8);
+                }
+            }
+            bits
+        }
+
+        #[inline(always)]
+        unsafe fn permute32(values: &[u32; WARP], index: &[u32; WARP]) -> [u32; WARP] {
+            let mut out = [0; WARP];
+            unsafe {
+                let low = _mm512_loadu_epi32(values.as_ptr().cast());
+                let high = _mm512_loadu_epi32(values.as_ptr().add(16).cast());
+                for half in 0..2 {
+                    let index = _mm512_loadu_epi32(index.as_ptr().add(half * 16).cast());
+                    let value = _mm512_permutex2var_epi32(low, index, high);
+                    _mm512_storeu_epi32(out.as_mut_ptr().add(half * 16).cast(), value);
                 }
             }
             out
@@ -310,13 +436,25 @@ mod x86 {
             }
         }
 
+        /// A quarter of a warp at a time: a broadcast or a plain load where the offsets allow.
         #[inline(always)]
         unsafe fn gather32(base: *const u8, offsets: &[u32; WARP]) -> [u32; WARP] {
             let mut out = [0; WARP];
             unsafe {
+                let steps = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
                 for part in 0..4 {
                     let index = _mm256_loadu_si256(offsets.as_ptr().add(part * 8).cast());
-                    let value = _mm256_i32gather_epi32::<1>(base.cast(), index);
+                    let start = base.add(offsets[part * 8] as usize);
+                    let first = _mm256_broadcastd_epi32(_mm256_castsi256_si128(index));
+                    let is_flat = _mm256_cmpeq_epi32(index, first);
+                    let is_stepping = _mm256_cmpeq_epi32(index, _mm256_add_epi32(first, steps));
+                    let value = if _mm256_movemask_epi8(is_flat) == !0 {
+                        _mm256_set1_epi32(start.cast::<i32>().read_unaligned())
+                    } else if _mm256_movemask_epi8(is_stepping) == !0 {
+                        _mm256_loadu_si256(start.cast())
+                    } else {
+                        _mm256_i32gather_epi32::<1>(base.cast(), index)
+                    };
                     _mm256_storeu_si256(out.as_mut_ptr().add(part * 8).cast(), value);
                 }
             }
@@ -326,6 +464,41 @@ mod x86 {
         #[inline(always)]
         unsafe fn gather32_at(addresses: &[u64; WARP]) -> [u32; WARP] {
             unsafe { <super::Portable as Level>::gather32_at(addresses) }
+        }
+
+        #[inline(always)]
+        unsafe fn matches32(values: *const u32, origin: u32, steps: &[u32; WARP]) -> u32 {
+            let mut bits = 0;
+            unsafe {
+                let origin = _mm256_set1_epi32(origin as i32);
+                for part in 0..4 {
+                    let value = _mm256_loadu_si256(values.add(part * 8).cast());
+                    let step = _mm256_loadu_si256(steps.as_ptr().add(part * 8).cast());
+                    let mask = _mm256_cmpeq_epi32(value, _mm256_add_epi32(origin, step));
+                    bits |= bits32(mask) << (part * 8);
+                }
+            }
+            bits
+        }
+
+        #[inline(always)]
+        unsafe fn matches64(values: *const u64, origin: u64, steps: &[u64; WARP]) -> u32 {
+            let mut bits = 0;
+            unsafe {
+                let origin = _mm256_set1_epi64x(origin as i64);
+                for part in 0..8 {
+                    let value = _mm256_loadu_si256(values.add(part * 4).cast());
+                    let step = _mm256_loadu_si256(steps.as_ptr().add(part * 4).cast());
+                    let mask = _mm256_cmpeq_epi64(value, _mm256_add_epi64(origin, step));
+                    bits |= bits64(mask) << (part * 4);
+                }
+            }
+            bits
+        }
+
+        #[inline(always)]
+        unsafe fn permute32(values: &[u32; WARP], index: &[u32; WARP]) -> [u32; WARP] {
+            unsafe { <super::Portable as Level>::permute32(values, index) }
         }
     }
 

@@ -84,7 +84,12 @@ pub(crate) unsafe fn read(lanes: &Lanes, source: Element, warp: usize) -> [u64; 
             *from.add(warp * stride).cast::<[u64; WARP]>()
         } else {
             let (from, stride) = lanes.source::<u32>(source.operand);
-            (*from.add(warp * stride).cast::<[u32; WARP]>()).map(u64::from)
+            let from = &*from.add(warp * stride).cast::<[u32; WARP]>();
+            let mut out = [0; WARP];
+            for lane in 0..WARP {
+                out[lane] = u64::from(from[lane]);
+            }
+            out
         }
     }
 }

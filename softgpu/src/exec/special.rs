@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::access::Element;
 use super::code::{Code, More};
-use super::lanes::{Lanes, Step, WARP};
+use super::lanes::{Lanes, Step, WARP, store};
+use super::level::Portable;
 use crate::ir::SpecialRegister;
 
 /// Values that differ from lane to lane but not from block to block: `%tid`.
@@ -106,30 +107,43 @@ pub(crate) unsafe fn run_special(lanes: &mut Lanes, code: &Code) -> Step {
         S::Environment(_) => 0,
     };
     let tables = Arc::as_ptr(&values.tables);
-    for warp in 0..lanes.warps {
-        // SAFETY: one word a warp; the block keeps the tables alive; the tables have an entry a lane;
-        // destinations of the running function.
-        unsafe {
-            let mask = *lanes.masks.add(warp);
-            let per_lane = |f: &dyn Fn(u32) -> u32| -> [u64; WARP] {
-                std::array::from_fn(|lane| u64::from(f(lane as u32)))
-            };
-            let out = match special.register {
-                S::ThreadIndex(axis) => {
-                    let table = &(&(*tables).thread)[usize::from(axis % 3)];
-                    per_lane(&|lane| table[warp * WARP + lane as usize])
-                }
-                S::LaneId => per_lane(&|lane| lane),
-                S::WarpId => [warp as u64; WARP],
-                S::LaneMaskEq => per_lane(&|lane| 1 << lane),
-                S::LaneMaskLe => per_lane(&|lane| u32::MAX >> (31 - lane)),
-                S::LaneMaskLt => per_lane(&|lane| (1 << lane) - 1),
-                S::LaneMaskGe => per_lane(&|lane| u32::MAX << lane),
-                S::LaneMaskGt => per_lane(&|lane| u32::MAX << lane << 1),
-                _ => [all; WARP],
-            };
-            super::atomic::put(lanes, special.dst, warp, mask, &out);
+    let (dst, warps) = (special.dst, lanes.warps);
+    if let S::ThreadIndex(axis) = special.register
+        && !dst.wide
+    {
+        for warp in 0..warps {
+            // SAFETY: one word a warp; the block keeps the tables alive; they have an entry a lane;
+            // destinations of the running function.
+            unsafe {
+                let table = &(&(*tables).thread)[usize::from(axis % 3)];
+                let row = &*table.as_ptr().add(warp * WARP).cast::<[u32; WARP]>();
+                let target = lanes.target::<u32>(dst.operand).add(warp * WARP);
+                store::<Portable, u32>(*lanes.masks.add(warp), row, target);
+            }
         }
+        return Step::Next;
+    }
+    for warp in 0..warps {
+        let mut out = [all; WARP];
+        for (value, lane) in out.iter_mut().zip(0_u32..) {
+            *value = match special.register {
+                // SAFETY: as above.
+                S::ThreadIndex(axis) => unsafe {
+                    (&(&(*tables).thread)[usize::from(axis % 3)])[warp * WARP + lane as usize]
+                }
+                .into(),
+                S::LaneId => lane.into(),
+                S::WarpId => warp as u64,
+                S::LaneMaskEq => 1 << lane,
+                S::LaneMaskLe => (u32::MAX >> (31 - lane)).into(),
+                S::LaneMaskLt => (1 << lane) - 1,
+                S::LaneMaskGe => (u32::MAX << lane).into(),
+                S::LaneMaskGt => (u32::MAX << lane << 1).into(),
+                _ => break,
+            };
+        }
+        // SAFETY: one word a warp; destinations of the running function.
+        unsafe { super::atomic::put(lanes, dst, warp, *lanes.masks.add(warp), &out) };
     }
     Step::Next
 }

@@ -81,6 +81,62 @@ pub(crate) struct Progress {
     pub(crate) stored: bool,
 }
 
+/// Bounds of allocations, one slot an access instruction: an instruction mostly stays in one allocation.
+#[derive(Debug, Default)]
+pub(crate) struct RangeCache {
+    ranges: Vec<Range>,
+    /// [`Memory::generation`] that the bounds belong to.
+    generation: u64,
+    owner: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Range {
+    start: u64,
+    end: u64,
+    misses: u32,
+}
+
+impl RangeCache {
+    /// Misses after which bounds are looked up only now and then.
+    const PATIENCE: u32 = 16;
+
+    /// Forgets everything unless it still holds; makes room for `slots`.
+    #[inline(always)]
+    pub(crate) fn refresh(&mut self, memory: &Memory, slots: usize) {
+        let (generation, owner) = (memory.generation(), std::ptr::from_ref(memory).addr());
+        if generation != self.generation || owner != self.owner {
+            self.ranges.clear();
+            (self.generation, self.owner) = (generation, owner);
+        }
+        if self.ranges.len() < slots {
+            self.ranges.resize(slots, Range::default());
+        }
+    }
+
+    /// The bounds that a slot holds.
+    #[inline(always)]
+    pub(crate) fn get(&self, slot: usize) -> (u64, u64) {
+        self.ranges
+            .get(slot)
+            .map_or((0, 0), |range| (range.start, range.end))
+    }
+
+    /// Looks up the allocation around `address` for a slot.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn miss(&mut self, slot: usize, memory: &Memory, address: u64) {
+        if let Some(range) = self.ranges.get_mut(slot) {
+            range.misses += 1;
+            if (range.misses < Self::PATIENCE || range.misses.is_multiple_of(64))
+                && let Some((start, end)) = memory.whole_range_of(address)
+            {
+                (range.start, range.end) = (start, end);
+            }
+        }
+    }
+}
+
 /// The memory of a running block.
 pub(crate) struct BlockState {
     pub(crate) memory: *const Memory,
@@ -96,6 +152,10 @@ pub(crate) struct BlockState {
     pub(crate) parameter_bytes: u32,
     pub(crate) fault: Option<RawFault>,
     pub(crate) progress: Progress,
+    /// The allocation each access instruction touched last.
+    pub(crate) ranges: RangeCache,
+    /// Slots of the range cache.
+    pub(crate) accesses: usize,
     /// Special registers.
     pub(crate) special: super::special::SpecialValues,
 }
@@ -105,6 +165,13 @@ impl BlockState {
     pub(crate) fn memory(&self) -> &Memory {
         // SAFETY: the launch keeps the memory alive while blocks run.
         unsafe { &*self.memory }
+    }
+
+    /// Makes the range cache usable for the coming instruction.
+    #[inline(always)]
+    pub(crate) fn refresh_ranges(&mut self) {
+        // SAFETY: as in `memory`.
+        self.ranges.refresh(unsafe { &*self.memory }, self.accesses);
     }
 
     #[inline(always)]

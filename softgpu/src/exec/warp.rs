@@ -5,8 +5,9 @@
 //! lanes that a member mask names may reach the operation at different instructions.
 
 use super::access::Element;
-use super::code::PredicateSource;
-use super::lanes::{Lanes, WARP};
+use super::code::{Code, More, PredicateSource};
+use super::lanes::{Execute, Lanes, Step, WARP, store};
+use super::level::{CpuLevel, Level, Portable, predicate};
 use super::scalar;
 use crate::ir::{ReduceOp, ShuffleMode, VoteMode};
 
@@ -36,6 +37,8 @@ pub(crate) struct WarpCode {
     pub(crate) members: Option<Element>,
     pub(crate) dst: Option<Element>,
     pub(crate) dst_predicate: Option<u32>,
+    /// The instruction has code for warps whose living lanes are all here and all named.
+    pub(crate) has_lane_loop: bool,
 }
 
 /// Operands of one warp.
@@ -239,6 +242,159 @@ fn reduce(op: ReduceOp, signed: bool, inputs: &Inputs, set: u32) -> u64 {
         ReduceOp::Max => values.max().unwrap_or(0),
     };
     result.into()
+}
+
+// === Lane loops: all living lanes of each warp are here, and the member mask names them all ===
+
+/// `shfl` in a mode.
+pub(crate) trait ShuffleOp {
+    const MODE: ShuffleMode;
+}
+
+struct Up;
+struct Down;
+struct Butterfly;
+struct Index;
+impl ShuffleOp for Up {
+    const MODE: ShuffleMode = ShuffleMode::Up;
+}
+impl ShuffleOp for Down {
+    const MODE: ShuffleMode = ShuffleMode::Down;
+}
+impl ShuffleOp for Butterfly {
+    const MODE: ShuffleMode = ShuffleMode::Butterfly;
+}
+impl ShuffleOp for Index {
+    const MODE: ShuffleMode = ShuffleMode::Index;
+}
+
+/// [`Step::Fault`]: nothing done.
+///
+/// # Safety
+/// `code` was decoded for the running function; the CPU has level `L`.
+#[inline(always)]
+unsafe fn run_shuffle<L: Level, O: ShuffleOp>(lanes: &mut Lanes, code: &Code) -> Step {
+    let More::Warp(shuffle) = &code.more else {
+        return Step::Fault;
+    };
+    let (Some(a), Some(b), Some(c)) = (shuffle.a, shuffle.b, shuffle.c) else {
+        return Step::Fault;
+    };
+    // SAFETY: the caller's contract.
+    unsafe {
+        // Of a lane that is not there, a shuffle gives the reader its own value: not done here.
+        for warp in 0..lanes.warps {
+            if !matches!(*lanes.active.add(warp), 0 | u32::MAX) {
+                return Step::Fault;
+            }
+        }
+        let (a, step_a) = lanes.source::<u32>(a.operand);
+        let (b, step_b) = lanes.source::<u32>(b.operand);
+        let (c, step_c) = lanes.source::<u32>(c.operand);
+        for warp in 0..lanes.warps {
+            let mask = *lanes.masks.add(warp);
+            if mask == 0 {
+                continue;
+            }
+            let a = &*a.add(warp * step_a).cast::<[u32; WARP]>();
+            let b = &*b.add(warp * step_b).cast::<[u32; WARP]>();
+            let c = &*c.add(warp * step_c).cast::<[u32; WARP]>();
+            let (mut index, mut is_in_range) = ([0_u32; WARP], [0_i32; WARP]);
+            for lane in 0..WARP {
+                let (b, clamp, segment) = (b[lane] & 31, c[lane] & 31, c[lane] >> 8 & 31);
+                let first = lane as u32 & segment;
+                let limit = (first | (clamp & !segment)) as i32;
+                let own = lane as i32;
+                let source = match O::MODE {
+                    ShuffleMode::Up => own - b as i32,
+                    ShuffleMode::Down => own + b as i32,
+                    ShuffleMode::Butterfly => own ^ b as i32,
+                    ShuffleMode::Index => (first | (b & !segment)) as i32,
+                };
+                let fits = match O::MODE {
+                    ShuffleMode::Up => source >= limit,
+                    _ => source <= limit,
+                };
+                index[lane] = if fits { source as u32 } else { lane as u32 };
+                is_in_range[lane] = if fits { -1 } else { 0 };
+            }
+            let values = L::permute32(a, &index);
+            if let Some(dst) = shuffle.dst {
+                store::<L, u32>(
+                    mask,
+                    &values,
+                    lanes.target::<u32>(dst.operand).add(warp * WARP),
+                );
+            }
+            if let Some(dst) = shuffle.dst_predicate {
+                let bits = L::compare::<i32, { predicate::LT }>(&is_in_range, &[0; WARP]);
+                let word = lanes.predicate(dst).add(warp);
+                *word = (*word & !mask) | (bits & mask);
+            }
+        }
+    }
+    Step::Next
+}
+
+super::lanes::versions!(
+    run_shuffle,
+    ShuffleOp,
+    pick_shuffle,
+    shuffle_v4,
+    shuffle_v3,
+    shuffle_portable
+);
+
+/// `vote` and `ballot`.
+///
+/// # Safety
+/// `code` was decoded for the running function.
+unsafe fn run_vote(lanes: &mut Lanes, code: &Code) -> Step {
+    let More::Warp(vote) = &code.more else {
+        return Step::Fault;
+    };
+    for warp in 0..lanes.warps {
+        // SAFETY: the caller's contract; the portable level runs everywhere.
+        unsafe {
+            let (mask, set) = (*lanes.masks.add(warp), *lanes.active.add(warp));
+            if set == 0 {
+                continue;
+            }
+            let yes = vote.predicate.map_or(0, |source| source.word(lanes, warp)) & set;
+            let flag = match vote.op {
+                WarpOp::Vote(VoteMode::All) => yes == set,
+                WarpOp::Vote(VoteMode::Any) => yes != 0,
+                _ => yes == 0 || yes == set,
+            };
+            if let Some(dst) = vote.dst {
+                let target = lanes.target::<u32>(dst.operand).add(warp * WARP);
+                store::<Portable, u32>(mask, &[yes; WARP], target);
+            }
+            if let Some(dst) = vote.dst_predicate {
+                let word = lanes.predicate(dst).add(warp);
+                *word = if flag { *word | mask } else { *word & !mask };
+            }
+        }
+    }
+    Step::Next
+}
+
+/// Nothing to do once all lanes are here.
+unsafe fn run_sync(_: &mut Lanes, _: &Code) -> Step {
+    Step::Next
+}
+
+/// The lane loop of an operation, if there is one.
+pub(crate) fn lane_loop(op: WarpOp, level: CpuLevel) -> Option<Execute> {
+    Some(match op {
+        WarpOp::Shuffle(ShuffleMode::Up) => pick_shuffle::<Up>(level),
+        WarpOp::Shuffle(ShuffleMode::Down) => pick_shuffle::<Down>(level),
+        WarpOp::Shuffle(ShuffleMode::Butterfly) => pick_shuffle::<Butterfly>(level),
+        WarpOp::Shuffle(ShuffleMode::Index) => pick_shuffle::<Index>(level),
+        WarpOp::Vote(_) | WarpOp::Ballot => run_vote,
+        WarpOp::Sync => run_sync,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -311,12 +311,15 @@ impl Decoder<'_> {
                 let a = self.sized(frame, *a, wide)?;
                 let b = b.map(|b| self.sized(frame, b, wide)).transpose()?;
                 let (space, op, ty, order) = (*space, *op, *ty, *order);
+                let slot = self.accesses;
+                self.accesses += 1;
                 let atomic = Atomic {
                     space,
                     address,
                     op,
                     ty,
                     order,
+                    slot,
                     dst,
                     a,
                     b,
@@ -442,7 +445,7 @@ impl Decoder<'_> {
 
     fn warp(&mut self, frame: Frame, op: &Op) -> Decoded {
         let narrow = Width::B32;
-        let (op, dst, dst_predicate, values, width, predicate, members) = match op {
+        let (op, dst, dst_predicate, values, width, predicate, member_mask) = match op {
             Op::WarpSync { member_mask } => (
                 WarpOp::Sync,
                 None,
@@ -595,10 +598,16 @@ impl Decoder<'_> {
         let dst_predicate = dst_predicate
             .map(|pred| self.predicate(frame, pred))
             .transpose()?;
-        let members = members
+        let members = member_mask
             .map(|members| self.sized(frame, members, false))
             .transpose()?;
         let [a, b, c] = elements;
+        // Every lane named, or whoever is there.
+        let names_all =
+            member_mask.is_none_or(|mask| matches!(mask, Src::Imm(mask) if mask as u32 == !0));
+        let lane_loop = super::super::warp::lane_loop(op, self.surroundings.level);
+        let lane_loop = lane_loop.filter(|_| names_all);
+        let has_lane_loop = lane_loop.is_some();
         let code = WarpCode {
             op,
             a,
@@ -608,8 +617,11 @@ impl Decoder<'_> {
             members,
             dst,
             dst_predicate,
+            has_lane_loop,
         };
+        let execute = lane_loop.unwrap_or(super::nothing);
         Ok(Code {
+            execute,
             more: More::Warp(Box::new(code)),
             ..plain(Flow::Warp)
         })
@@ -897,11 +909,14 @@ impl Decoder<'_> {
             (_, 4) => access::pick_access::<access::Store<4>>(level),
             (_, _) => access::pick_access::<access::Store<8>>(level),
         };
+        let slot = self.accesses;
+        self.accesses += 1;
         let access = Access {
             space,
             address,
             signed,
             order,
+            slot,
             elements,
         };
         Ok(Code {
@@ -1007,7 +1022,7 @@ fn float_execute(
     match ty {
         FloatType::F32 => float::f32_code(op, mode, level),
         FloatType::F64 => float::f64_code(op, mode, level),
-        _ => None,
+        _ => super::super::half::code(ty, op, mode, level),
     }
 }
 
