@@ -372,8 +372,9 @@ impl Session {
     }
 
     /// Forgets what belonged to a context that has ended. The worker has been told before, so the
-    /// numbers can be used again.
-    pub(crate) fn context_ended(&self, entry: &Entry) {
+    /// numbers can be used again. Page-locked memory goes only with `frees_host`: the runtime releases
+    /// its context while the process ends, and the application's destructors come after it.
+    pub(crate) fn context_ended(&self, entry: &Entry, frees_host: bool) {
         let number = entry.context().number;
         for (key, stream) in self.streams.retire_all(|s| s.context == number) {
             self.forget_attributes(stream.id);
@@ -395,7 +396,9 @@ impl Session {
         let mut ranges = self.device_ranges.write();
         ranges.remove_all(|range| range.context == number);
         drop(ranges);
-        self.host_ranges.write().remove_context(number);
+        if frees_host {
+            self.host_ranges.write().remove_context(number);
+        }
         self.wire.faults().forget();
         context_destroyed(entry.handle());
     }

@@ -163,6 +163,16 @@ impl Gpu {
         memory.get_mut(start..start + usize::try_from(length).ok()?)
     }
 
+    /// Where the next allocation will be.
+    pub(crate) fn next_address(&self) -> u64 {
+        MEMORY_BASE + self.next
+    }
+
+    /// Whether there is an allocation that begins at `address`.
+    pub(crate) fn is_allocated(&self, address: u64) -> bool {
+        self.memory.contains_key(&address)
+    }
+
     fn defer(&mut self, status: CUresult) {
         if self.deferred == SUCCESS {
             self.deferred = status;

@@ -72,7 +72,7 @@ pub unsafe fn cuDevicePrimaryCtxRelease_v2(dev: CUdevice) -> Status {
     let ended = *entry;
     drop(table);
     if was_alive {
-        session.context_ended(&ended);
+        session.context_ended(&ended, false);
     }
     Ok(())
 }
@@ -139,7 +139,7 @@ pub unsafe fn cuDevicePrimaryCtxReset_v2(dev: CUdevice) -> Status {
     let result = session.call(opcode::cuDevicePrimaryCtxReset_v2, 0, body.as_bytes());
     drop(table);
     if was_alive {
-        session.context_ended(&ended);
+        session.context_ended(&ended, true);
     }
     result.map(drop)
 }
@@ -229,7 +229,7 @@ pub unsafe fn cuCtxDestroy_v2(ctx: CUcontext) -> Status {
     let number = context.number;
     session.post_word(opcode::cuCtxDestroy_v2, number, number.into())?;
     drop(table);
-    session.context_ended(&ended);
+    session.context_ended(&ended, true);
     session.contexts.lock().release(context);
     if thread::current(session) == ctx {
         thread::pop(session)?;
