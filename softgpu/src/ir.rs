@@ -293,7 +293,8 @@ pub struct Address {
 /// Base of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressBase {
-    /// A value: 32-bit registers are zero-extended. `Src::Imm(0)` for absolute addresses.
+    /// A value. With a 32-bit register the sum with the offset is 32 bits wide: it wraps.
+    /// `Src::Imm(0)` for absolute addresses.
     Src(Src),
     /// Start of the running function's local frame ([`Space::Local`] only).
     Frame,

@@ -75,7 +75,7 @@ impl AddressCode {
                     let (base, stride) = lanes.source::<u32>(operand);
                     let base = &*base.add(warp * stride).cast::<[u32; WARP]>();
                     for lane in 0..WARP {
-                        out[lane] = u64::from(base[lane]).wrapping_add_signed(self.offset);
+                        out[lane] = u64::from(base[lane].wrapping_add(self.offset as u32));
                     }
                 }
                 _ => out = [self.uniform(lanes).unwrap_or(0); WARP],
@@ -304,7 +304,7 @@ unsafe fn run_regular<L: Level, const SIZE: usize, const LOAD: bool>(
                 let (pattern, first) = transfer.look32::<L>(values, request.mask);
                 (
                     pattern,
-                    u64::from(first).wrapping_add_signed(address.offset),
+                    u64::from(first.wrapping_add(address.offset as u32)),
                 )
             }
             _ => (Pattern::Uniform, address.uniform(lanes).unwrap_or(0)),

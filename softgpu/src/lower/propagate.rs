@@ -231,14 +231,11 @@ impl Visitor for Propagation {
         }
         self.source(base);
         match *base {
-            // A 32-bit base is zero-extended before the offset is added.
             Src::Imm(value) => {
-                let value = if is_narrow {
-                    value & u64::from(u32::MAX)
-                } else {
-                    value
-                };
-                *address = Address::absolute(address.offset.wrapping_add(value.cast_signed()));
+                let sum = address.offset.wrapping_add(value.cast_signed());
+                // The sum with a 32-bit base wraps.
+                let sum = if is_narrow { sum & i64::from(u32::MAX) } else { sum };
+                *address = Address::absolute(sum);
             }
             Src::Variable(id, addend) => {
                 address.base = AddressBase::Src(Src::Variable(id, 0));

@@ -34,6 +34,12 @@ impl SharedVariable {
         if alignment > ALIGNMENT_BYTES_MAX || !alignment.is_power_of_two() {
             return None;
         }
+        // Programs read arrays of `float` as `float4` and get away with it on real devices.
+        let alignment = if size >= 16 {
+            alignment.max(16)
+        } else {
+            alignment
+        };
         Some(Self {
             size: size as u32,
             alignment: alignment as u32,
