@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Measures how fast kernels run: `rates [--workers N] [NAME…]`. Kernels are in `rates.cu`.
 //!
-//! Prints, for each kernel, the time of a launch, executed lane-instructions per second and the average
-//! lanes an instruction was executed for.
+//! Prints, for each kernel, the time of a launch, executed lane-instructions per second and the
+//! average lanes an instruction was executed for.
 
 use std::sync::Arc;
 use std::time::Instant;

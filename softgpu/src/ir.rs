@@ -13,8 +13,8 @@
 //! ([`RegisterCounts`]). Lowering may reuse slots whose live ranges do not overlap. Registers start
 //! undefined (zero in practice).
 //! * 8- and 16-bit PTX registers live in the low bits of a 32-bit slot. **The bits above are
-//!   undefined**: each operation reads only the bits its type names. An operation whose result is 16
-//!   bits wide may write anything above.
+//!   undefined**: each operation reads only the bits its type names. An operation whose result is
+//!   16 bits wide may write anything above.
 //! * A `.b128` register is two 64-bit slots; lowering splits its moves, loads and stores.
 //! * The condition code register `CC.CF` is a predicate that lowering allocates, see [`Op::Carry`].
 //! * Apart from the cases that say otherwise, the slot width of an operand is the width of the

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Device memory: one reserved address range, allocations in it, and the check that every access of a
-//! kernel goes through.
+//! Device memory: one reserved address range, allocations in it, and the check that every access of
+//! a kernel goes through.
 //!
-//! The range is reserved without access rights at a fixed place ([`crate::limits::ARENA_BASE`] for the
-//! first device), so device pointers look alike from run to run and never collide with host pointers.
-//! A device address *is* the host address of its bytes. Memory is committed when it is first allocated
-//! and given back to the operating system when freed; it stays mapped, so that a stale access that
-//! slips through a race can read zeros but never crash the process.
+//! The range is reserved without access rights at a fixed place ([`crate::limits::ARENA_BASE`] for
+//! the first device), so device pointers look alike from run to run and never collide with host
+//! pointers. A device address *is* the host address of its bytes. Memory is committed when it is
+//! first allocated and given back to the operating system when freed; it stays mapped, so that a
+//! stale access that slips through a race can read zeros but never crash the process.
 //!
-//! A byte per granule ([`ALLOCATION_GRANULE_BYTES`]) says whether it is allocated. An access is legal
-//! when all its granules are, or when it lies in registered host memory or in a peer's memory.
+//! A byte per granule ([`ALLOCATION_GRANULE_BYTES`]) says whether it is allocated. An access is
+//! legal when all its granules are, or when it lies in registered host memory or in a peer's
+//! memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
@@ -184,8 +185,8 @@ impl Memory {
         is_inside.then_some((base, base + allocation.reserved))
     }
 
-    /// The allocation that contains `address`: its base and the length asked for (the registered range,
-    /// for registered host memory).
+    /// The allocation that contains `address`: its base and the length asked for (the registered
+    /// range, for registered host memory).
     #[must_use]
     pub fn range_of(&self, address: u64) -> Option<(u64, u64)> {
         if self.contains(address) {
@@ -272,7 +273,8 @@ impl Memory {
         }
     }
 
-    /// The granule table, one byte per [`ALLOCATION_GRANULE_BYTES`](GRANULE) from [`Memory::base`]; not zero: allocated.
+    /// The granule table, one byte per [`ALLOCATION_GRANULE_BYTES`](GRANULE) from [`Memory::base`];
+    /// not zero: allocated.
     #[inline]
     #[must_use]
     pub fn granules(&self) -> &[AtomicU8] {
@@ -292,8 +294,8 @@ impl Memory {
     /// Copies device memory to the host.
     pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), MemoryError> {
         let from = self.pointer(address, bytes.len() as u64)?;
-        // SAFETY: `pointer` checked the source; device memory and a host slice that happen to overlap
-        // (registered memory) are what `copy` is for.
+        // SAFETY: `pointer` checked the source; device memory and a host slice that happen to
+        // overlap (registered memory) are what `copy` is for.
         unsafe { ptr::copy(from, bytes.as_mut_ptr(), bytes.len()) };
         Ok(())
     }
@@ -431,8 +433,8 @@ impl Memory {
         let start = address.next_multiple_of(PAGE_BYTES);
         let end = (address + bytes) / PAGE_BYTES * PAGE_BYTES;
         if start < end {
-            // SAFETY: whole pages of this value's own reservation, no longer allocated. Failure only
-            // means that the pages stay resident.
+            // SAFETY: whole pages of this value's own reservation, no longer allocated. Failure
+            // only means that the pages stay resident.
             let _ = unsafe {
                 rustix::mm::madvise(at(start), to_usize(end - start), Advice::LinuxDontNeed)
             };
@@ -442,7 +444,8 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: both ranges were mapped by `new` with these lengths; nothing borrows from them now.
+        // SAFETY: both ranges were mapped by `new` with these lengths; nothing borrows from them
+        // now.
         unsafe {
             let _ = rustix::mm::munmap(at(self.base), to_usize(self.span));
             let table = self.granules.as_ptr().cast::<c_void>();

@@ -148,7 +148,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn truncated_texts_are_errors(which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>()) {
+    fn truncated_texts_are_errors(
+        which in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+    ) {
         let texts = &*SMALL_TEXTS;
         let text = &texts[which.index(texts.len())];
         let _ = lower_text(cut(text, at.index(text.len())));
@@ -175,7 +178,10 @@ proptest! {
     #[test]
     fn shuffled_lines_never_panic(
         which in any::<prop::sample::Index>(),
-        swaps in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..40),
+        swaps in prop::collection::vec(
+            (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+            1..40,
+        ),
     ) {
         let texts = &*SMALL_TEXTS;
         let text = &texts[which.index(texts.len())];
@@ -188,7 +194,9 @@ proptest! {
     }
 
     #[test]
-    fn random_texts_never_panic(text in "[\\x00-\\x7f]{0,200}", tail in "[.%@a-z0-9 ,;:{}()\\[\\]+|-]{0,300}") {
+    fn random_texts_never_panic(
+        text in "[\\x00-\\x7f]{0,200}",
+        tail in "[.%@a-z0-9 ,;:{}()\\[\\]+|-]{0,300}") {
         let _ = lower_text(&text);
         let _ = lower_text(&format!(".version 8.0\n.address_size 64\n.entry k() {{ {tail} }}"));
     }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Loads and stores.
 //!
-//! Each warp's addresses are formed first. Then the usual patterns (consecutive, all equal) become one
-//! check and one copy; the rest is gathered lane by lane. Nothing is touched before its address has been
-//! checked.
+//! Each warp's addresses are formed first. Then the usual patterns (consecutive, all equal) become
+//! one check and one copy; the rest is gathered lane by lane. Nothing is touched before its address
+//! has been checked.
 //!
-//! Loops are written out instead of using closures: a closure is compiled for the portable CPU level
-//! unless it happens to be inlined.
+//! Loops are written out instead of using closures: a closure is compiled for the portable CPU
+//! level unless it happens to be inlined.
 
 mod transfer;
 
@@ -24,7 +24,7 @@ use transfer::{Pattern, Transfer};
 pub(crate) enum Base {
     /// 64-bit lanes.
     Wide(Operand),
-    /// 32-bit lanes, zero-extended.
+    /// 32-bit lanes; the address is computed in 32 bits.
     Narrow(Operand),
     /// The same for all lanes.
     Absolute,
@@ -138,8 +138,8 @@ pub(crate) fn classify(address: u64) -> (Space, u64) {
     }
 }
 
-/// The lanes among `mask` whose generic address is in the same space as the lowest one's, that space,
-/// and its base.
+/// The lanes among `mask` whose generic address is in the same space as the lowest one's, that
+/// space, and its base.
 #[inline(always)]
 pub(crate) fn same_space(addresses: &[u64; WARP], mask: u32) -> (u32, Space, u64) {
     let (space, base) = classify(addresses[mask.trailing_zeros() as usize]);
@@ -268,7 +268,8 @@ unsafe fn run_sized<L: Level, const SIZE: usize, const LOAD: bool>(
             }
             let request = Request { mask, warp };
             run_regular::<L, SIZE, LOAD>(&transfer, lanes, block, request)
-                || run_any::<L, SIZE, LOAD>(&transfer, lanes, block, request)
+                || run_scattered::<L, SIZE, LOAD>(&transfer, lanes, block, request)
+                || run_any::<SIZE, LOAD>(&transfer, lanes, block, request)
         };
         if !is_done {
             return Step::Fault;
@@ -332,6 +333,10 @@ unsafe fn run_regular<L: Level, const SIZE: usize, const LOAD: bool>(
                 let base = block.parameters.cast_mut();
                 transfer.regular::<L>(&request, pattern, first, base, length)
             }
+            Space::Local if pattern == Pattern::Uniform && SIZE >= 4 => {
+                let (base, length) = (block.local, block.local_bytes);
+                transfer.regular_local::<L>(&request, first, base, length)
+            }
             // Local memory is not laid out like that.
             Space::Local => false,
             _ if transfer.access.order != MemoryOrder::Weak => false,
@@ -340,12 +345,53 @@ unsafe fn run_regular<L: Level, const SIZE: usize, const LOAD: bool>(
     }
 }
 
-/// One warp with any addresses; false: a fault has been recorded.
+/// One warp with other addresses in shared memory, or in the allocation that the instruction touched
+/// last; false: nothing done.
 ///
 /// # Safety
 /// As [`run_access`].
 #[inline(always)]
-unsafe fn run_any<L: Level, const SIZE: usize, const LOAD: bool>(
+unsafe fn run_scattered<L: Level, const SIZE: usize, const LOAD: bool>(
+    transfer: &Transfer<'_, SIZE, LOAD>,
+    lanes: &Lanes,
+    block: &mut BlockState,
+    request: Request,
+) -> bool {
+    let Access {
+        space,
+        address,
+        order,
+        slot,
+        ..
+    } = transfer.access;
+    // SAFETY: the caller's contract.
+    unsafe {
+        match (address.base, space) {
+            (Base::Narrow(operand), Space::Shared) => {
+                let (values, stride) = lanes.source::<u32>(operand);
+                let values = values.add(request.warp * stride);
+                let (base, length) = (block.shared, block.shared_bytes);
+                transfer.scattered_narrow::<L>(&request, values, address.offset, base, length)
+            }
+            (Base::Wide(operand), Space::Global | Space::Const | Space::Generic)
+                if *order == MemoryOrder::Weak =>
+            {
+                let (values, stride) = lanes.source::<u64>(operand);
+                let values = values.add(request.warp * stride);
+                let (start, end) = block.ranges.get(*slot);
+                transfer.scattered_wide::<L>(&request, values, address.offset, start, end)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// One warp with any addresses; false: a fault has been recorded.
+///
+/// # Safety
+/// As [`run_access`].
+#[inline(never)]
+unsafe fn run_any<const SIZE: usize, const LOAD: bool>(
     transfer: &Transfer<'_, SIZE, LOAD>,
     lanes: &Lanes,
     block: &mut BlockState,
@@ -375,7 +421,7 @@ unsafe fn run_any<L: Level, const SIZE: usize, const LOAD: bool>(
             warp: request.warp,
         };
         // SAFETY: the caller's contract.
-        if !unsafe { run_space::<L, SIZE, LOAD>(transfer, block, &part, &relative, space) } {
+        if !unsafe { run_space::<SIZE, LOAD>(transfer, block, &part, &relative, space) } {
             return false;
         }
         left &= !mask;
@@ -390,7 +436,7 @@ unsafe fn run_any<L: Level, const SIZE: usize, const LOAD: bool>(
 /// # Safety
 /// As [`run_access`].
 #[inline(always)]
-unsafe fn run_space<L: Level, const SIZE: usize, const LOAD: bool>(
+unsafe fn run_space<const SIZE: usize, const LOAD: bool>(
     transfer: &Transfer<'_, SIZE, LOAD>,
     block: &mut BlockState,
     request: &Request,
@@ -403,21 +449,19 @@ unsafe fn run_space<L: Level, const SIZE: usize, const LOAD: bool>(
             Space::Global | Space::Const | Space::Generic => {
                 if transfer.access.order == MemoryOrder::Weak {
                     let memory = &*block.memory;
-                    transfer.in_global::<L>(request, addresses, memory, &mut block.ranges)
+                    transfer.in_global(request, addresses, memory, &mut block.ranges)
                 } else {
                     transfer.strong(request, addresses, block.memory())
                 }
             }
             Space::Shared => {
-                transfer.in_window::<L>(request, addresses, block.shared, block.shared_bytes)
+                transfer.in_window(request, addresses, block.shared, block.shared_bytes)
             }
             Space::Param => {
                 let length = if LOAD { block.parameter_bytes } else { 0 };
-                transfer.in_window::<L>(request, addresses, block.parameters.cast_mut(), length)
+                transfer.in_window(request, addresses, block.parameters.cast_mut(), length)
             }
-            Space::Local => {
-                transfer.in_local::<L>(request, addresses, block.local, block.local_bytes)
-            }
+            Space::Local => transfer.in_local(request, addresses, block.local, block.local_bytes),
         }
     };
     if !is_done {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `atom` and `red`.
 //!
-//! Lanes are served in ascending order. Global memory is shared with the blocks on other threads and
-//! gets real atomics; shared memory belongs to the one thread that runs the block.
+//! Lanes are served in ascending order. Global memory is shared with the blocks on other threads
+//! and gets real atomics; shared memory belongs to the one thread that runs the block.
 
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst, fence};
 
@@ -444,8 +444,8 @@ impl Job<'_> {
         }
     }
 
-    /// Applies `f` to the place and operands of each active lane; it answers the old value and whether
-    /// it changed.
+    /// Applies `f` to the place and operands of each active lane; it answers the old value and
+    /// whether it changed.
     ///
     /// # Safety
     /// As [`Job::run`].

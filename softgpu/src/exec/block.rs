@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One block of threads and the interpreter that runs it.
 //!
-//! The lanes of a block are kept in groups with a common program counter and call stack. The group in the
-//! deepest call, and among those the one at the lowest program counter, runs until it reaches another
-//! group's program counter; there they merge. So lanes that took different branches come together again by
-//! themselves. A group that goes round in a loop without getting anything done gives way to the others,
-//! and a block of nothing but such groups to other blocks.
+//! The lanes of a block are kept in groups with a common program counter and call stack. The group
+//! in the deepest call, and among those the one at the lowest program counter, runs until it
+//! reaches another group's program counter; there they merge. So lanes that took different branches
+//! come together again by themselves. A group that goes round in a loop without getting anything
+//! done gives way to the others, and a block of nothing but such groups to other blocks.
+
+mod faults;
 
 use std::sync::atomic::Ordering;
 
 use super::barrier::{Barrier, BarrierCodeKind};
 use super::buffer::Buffer;
 use super::code::{Code, Flow, More};
-use super::fault::{Fault, Location};
+use super::fault::Fault;
 use super::group::{Frame, Frames, Group, Mask, State};
 use super::lanes::{Lanes, Step, WARP};
 use super::launch::Launch;
-use super::state::{BlockState, Progress, RangeCache, RawFaultKind};
+use super::state::{BlockState, Progress, RangeCache};
 use super::warp::{self, WarpCode};
-use crate::ir::Space;
 use crate::limits::{
     BARRIERS_PER_BLOCK, MAX_BLOCK_STATE_BYTES, MAX_CALL_DEPTH, MAX_LOCAL_BYTES_PER_THREAD,
 };
@@ -412,8 +413,8 @@ impl<'a> Block<'a> {
         step
     }
 
-    /// Takes a branch; answers where the current group goes on. Lanes that go elsewhere become a new
-    /// group.
+    /// Takes a branch; answers where the current group goes on. Lanes that go elsewhere become a
+    /// new group.
     fn branch(&mut self, lanes: &Lanes, code: &Code, pc: u32, target: u32) -> u32 {
         let Some(guard) = code.guard else {
             self.current.pc = target;
@@ -461,8 +462,9 @@ impl<'a> Block<'a> {
         self.buffers.groups.push(group);
     }
 
-    /// For control instructions: leaves only the lanes whose guard is true in the current group; the others
-    /// go on in a group of their own. False if no lane is left (the current group has moved on).
+    /// For control instructions: leaves only the lanes whose guard is true in the current group;
+    /// the others go on in a group of their own. False if no lane is left (the current group has
+    /// moved on).
     fn split_guarded(&mut self, lanes: &Lanes, code: &Code) -> bool {
         let Some(guard) = code.guard else { return true };
         let mut stay = Mask::default();
@@ -483,8 +485,8 @@ impl<'a> Block<'a> {
         true
     }
 
-    /// Executes a control instruction of the whole current group. True: the group goes on at its program
-    /// counter; false: it is gone or parked.
+    /// Executes a control instruction of the whole current group. True: the group goes on at its
+    /// program counter; false: it is gone or parked.
     fn control(&mut self, lanes: &Lanes, code: &Code) -> Result<bool, Fault> {
         match code.flow {
             Flow::Lanes | Flow::Branch(_) => Ok(true),
@@ -581,7 +583,8 @@ impl<'a> Block<'a> {
         Ok(true)
     }
 
-    /// Lanes with the lowest active lane's value go on; the others try again in a group of their own.
+    /// Lanes with the lowest active lane's value go on; the others try again in a group of their
+    /// own.
     fn uniform_value(&mut self, lanes: &Lanes, operand: super::access::Element) -> u64 {
         let first = self.current.mask.lowest().unwrap_or(0) as usize;
         if operand.operand.is_constant() {
@@ -802,8 +805,8 @@ impl<'a> Block<'a> {
 
     // === Warp operations ===
 
-    /// Executes a warp operation of which every warp has all its living lanes here, and that has a lane
-    /// loop for this case. False: nothing done.
+    /// Executes a warp operation of which every warp has all its living lanes here, and that has a
+    /// lane loop for this case. False: nothing done.
     ///
     /// # Safety
     /// The code was decoded for the running function, and for a level that the CPU has.
@@ -864,7 +867,8 @@ impl<'a> Block<'a> {
         false
     }
 
-    /// Executes the warp operations of waiting lanes whose partners have all come, wherever they wait.
+    /// Executes the warp operations of waiting lanes whose partners have all come, wherever they
+    /// wait.
     fn release_warp_waits(&mut self) {
         let is_waiting = |group: &Group| group.state == State::AtWarp;
         if !self.buffers.groups.iter().any(is_waiting) {
@@ -953,116 +957,5 @@ impl<'a> Block<'a> {
             }
         }
         true
-    }
-
-    // === Faults ===
-
-    fn location(&self, pc: u32, lane: u32) -> Location {
-        let (function, line) = self.launch.program.place(pc);
-        let special = &self.state.special;
-        Location {
-            kernel: self.launch.kernel.name.clone(),
-            function: function.name.to_string(),
-            block: special.block_index,
-            thread: std::array::from_fn(|axis| special.tables.thread[axis][lane as usize]),
-            line,
-        }
-    }
-
-    #[cold]
-    fn fault(&mut self, pc: u32) -> Fault {
-        let Some(raw) = self.state.fault.take() else {
-            let text = "an instruction without operands".into();
-            return Fault::IllegalInstruction {
-                text,
-                location: self.location(pc, 0),
-            };
-        };
-        let location = self.location(pc, raw.lane);
-        match raw.kind {
-            RawFaultKind::Illegal {
-                address,
-                bytes,
-                access,
-                space,
-            } => {
-                let space = space_name(space);
-                Fault::IllegalAddress {
-                    address,
-                    bytes,
-                    access,
-                    space,
-                    location,
-                }
-            }
-            RawFaultKind::Misaligned {
-                address,
-                bytes,
-                access,
-            } => Fault::MisalignedAddress {
-                address,
-                bytes,
-                access,
-                location,
-            },
-            RawFaultKind::WrongSpace { address, access } => Fault::InvalidAddressSpace {
-                address,
-                access,
-                location,
-            },
-        }
-    }
-
-    #[cold]
-    fn builtin_fault(&self, pc: u32, error: super::builtin::BuiltinError) -> Fault {
-        use super::builtin::BuiltinError;
-        match error {
-            BuiltinError::Assert { lane, message } => Fault::Assert {
-                message,
-                location: self.location(pc, lane),
-            },
-            BuiltinError::BadPointer { lane, address } => Fault::IllegalAddress {
-                address,
-                bytes: 1,
-                access: super::fault::Access::Read,
-                space: "generic",
-                location: self.location(pc, lane),
-            },
-        }
-    }
-
-    #[cold]
-    fn deadlock(&self) -> Fault {
-        let Some(group) = self.buffers.groups.first() else {
-            return Fault::Deadlock {
-                reason: String::new(),
-                location: Location::default(),
-            };
-        };
-        let reason = match group.state {
-            State::AtBarrier { id, .. } => {
-                format!("threads wait at barrier {id} for others that do not come")
-            }
-            _ => "lanes wait at a warp operation for others that do not come".into(),
-        };
-        let pc = match group.state {
-            State::AtBarrier { instruction, .. } => instruction,
-            _ => group.pc,
-        };
-        let lane = group.mask.lowest().unwrap_or(0);
-        Fault::Deadlock {
-            reason,
-            location: self.location(pc, lane),
-        }
-    }
-}
-
-fn space_name(space: Space) -> &'static str {
-    match space {
-        Space::Global | Space::Const => "global",
-        Space::Shared => "shared",
-        Space::Local => "local",
-        Space::Param => "param",
-        Space::Generic => "generic",
     }
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From the intermediate representation to decoded code: one kernel with all functions it can reach.
+//! From the intermediate representation to decoded code: one kernel with all functions it can
+//! reach.
 //!
-//! An instruction whose operands do not fit together becomes one that faults when executed, so a bad
-//! function that nobody calls does no harm. Everything that the lane loops rely on (register numbers,
-//! slot widths, branch targets) is checked here.
+//! An instruction whose operands do not fit together becomes one that faults when executed, so a
+//! bad function that nobody calls does no harm. Everything that the lane loops rely on (register
+//! numbers, slot widths, branch targets) is checked here.
 
 mod operands;
 mod operations;

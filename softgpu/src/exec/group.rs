@@ -111,8 +111,8 @@ pub(crate) struct Frame {
     references: u32,
 }
 
-/// The call stacks of all groups: a tree whose nodes are shared, so that two groups with equal stacks have
-/// equal frame numbers and can merge.
+/// The call stacks of all groups: a tree whose nodes are shared, so that two groups with equal
+/// stacks have equal frame numbers and can merge.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     frames: Vec<Frame>,
@@ -163,8 +163,8 @@ impl Frames {
         }
     }
 
-    /// The frame of a call, with one more reference. The parent keeps its references: the caller gives
-    /// up its own with [`Frames::release`].
+    /// The frame of a call, with one more reference. The parent keeps its references: the caller
+    /// gives up its own with [`Frames::release`].
     pub(crate) fn call(&mut self, new: Frame) -> u32 {
         let key = (new.parent, new.return_pc, new.function);
         if let Some(&index) = self.known.get(&key) {

@@ -260,7 +260,10 @@ pub(crate) fn unary(op: UnaryOp, level: CpuLevel) -> Option<Execute> {
 }
 
 macro_rules! by_type {
-    ($pick:ident, $level:expr, $ty:expr, $u16:ident, $s16:ident, $u32:ident, $s32:ident, $u64:ident, $s64:ident) => {
+    (
+        $pick:ident, $level:expr, $ty:expr,
+        $u16:ident, $s16:ident, $u32:ident, $s32:ident, $u64:ident, $s64:ident
+    ) => {
         match $ty {
             IntType::U16 => $pick::<$u16>($level),
             IntType::S16 => $pick::<$s16>($level),

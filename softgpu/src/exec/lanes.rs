@@ -2,11 +2,12 @@
 //! The lane loops: how one decoded instruction is applied to all lanes of a block.
 //!
 //! # Layout
-//! The register file of a block is an array of *units*; a unit holds 32 bits for each lane. A 32-bit
-//! slot is one unit, a 64-bit slot is two units that hold 64-bit lanes one after the other. The number
-//! of lanes is the block's threads rounded up to whole warps. Predicates hold one bit a lane, one
-//! `u32` a warp. Constants live once in a pool, as one warp's worth of equal lanes that every warp
-//! reads again: so an operand is a pointer and a stride a warp, and no instruction cares which it is.
+//! The register file of a block is an array of *units*; a unit holds 32 bits for each lane. A
+//! 32-bit slot is one unit, a 64-bit slot is two units that hold 64-bit lanes one after the other.
+//! The number of lanes is the block's threads rounded up to whole warps. Predicates hold one bit a
+//! lane, one `u32` a warp. Constants live once in a pool, as one warp's worth of equal lanes that
+//! every warp reads again: so an operand is a pointer and a stride a warp, and no instruction cares
+//! which it is.
 //!
 //! # Masks
 //! `masks` says which lanes an arithmetic instruction may write: the active ones and those that are
@@ -286,7 +287,8 @@ pub(crate) unsafe fn run_compare<L: Level, O: CompareOp>(lanes: &mut Lanes, code
 #[inline(always)]
 unsafe fn compare<L: Level, O: CompareOp>(x: &[O::A; WARP], y: &[O::A; WARP]) -> u32 {
     use super::level::predicate as p;
-    // SAFETY: the caller's contract. The match turns an associated constant into a generic argument.
+    // SAFETY: the caller's contract. The match turns an associated constant into a generic
+    // argument.
     unsafe {
         match O::PREDICATE {
             p::EQ => L::compare::<O::A, { p::EQ }>(x, y),

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the CPU can do, and the few lane operations that compilers do not vectorise by themselves.
 //!
-//! Every lane loop is compiled once per [`CpuLevel`]; the right one is picked when a module is decoded.
-//! A [`Level`] gives those loops the operations that need intrinsics: compares into bit masks, blends
-//! by bit mask, and gathers.
+//! Every lane loop is compiled once per [`CpuLevel`]; the right one is picked when a module is
+//! decoded. A [`Level`] gives those loops the operations that need intrinsics: compares into bit
+//! masks, blends by bit mask, and gathers.
 
 use super::lanes::WARP;
 
@@ -21,7 +21,8 @@ pub(crate) enum CpuLevel {
 }
 
 impl CpuLevel {
-    /// The best level of this machine. `GVIRTUS_SOFTGPU_CPU` = `portable` or `v3` lowers it, for tests.
+    /// The best level of this machine. `GVIRTUS_SOFTGPU_CPU` = `portable` or `v3` lowers it, for
+    /// tests.
     pub(crate) fn detect() -> Self {
         static LEVEL: std::sync::OnceLock<CpuLevel> = std::sync::OnceLock::new();
         *LEVEL.get_or_init(|| {
@@ -166,6 +167,32 @@ pub(crate) trait Level {
     /// As [`Level::matches32`].
     unsafe fn matches64(values: *const u64, origin: u64, steps: &[u64; WARP]) -> u32;
 
+    /// `values[i] + offset` for the lanes of `mask` (at least one), something usable for the others;
+    /// `None` if one is not below `limit` or has a bit of `low_bits`.
+    ///
+    /// # Safety
+    /// The CPU has this level; `values` is valid for 32 lanes.
+    unsafe fn offsets32(
+        values: *const u32,
+        offset: u32,
+        mask: u32,
+        limit: u32,
+        low_bits: u32,
+    ) -> Option<[u32; WARP]>;
+
+    /// The same on 64-bit lanes, for addresses of which `address - start` must be below `limit`.
+    ///
+    /// # Safety
+    /// As [`Level::offsets32`].
+    unsafe fn offsets64(
+        values: *const u64,
+        offset: u64,
+        mask: u32,
+        start: u64,
+        limit: u64,
+        low_bits: u64,
+    ) -> Option<[u64; WARP]>;
+
     /// `values[index[i] % 32]`.
     ///
     /// # Safety
@@ -229,6 +256,51 @@ impl Level for Portable {
             out[lane] = unsafe { place.read_unaligned() };
         }
         out
+    }
+
+    #[inline(always)]
+    unsafe fn offsets32(
+        values: *const u32,
+        offset: u32,
+        mask: u32,
+        limit: u32,
+        low_bits: u32,
+    ) -> Option<[u32; WARP]> {
+        // SAFETY: the caller gives 32 lanes.
+        let values = unsafe { &*values.cast::<[u32; WARP]>() };
+        let usable = values[mask.trailing_zeros() as usize].wrapping_add(offset);
+        let mut out = [usable; WARP];
+        let mut is_good = true;
+        for lane in 0..WARP {
+            if mask >> lane & 1 != 0 {
+                out[lane] = values[lane].wrapping_add(offset);
+            }
+            is_good &= out[lane] < limit && out[lane] & low_bits == 0;
+        }
+        is_good.then_some(out)
+    }
+
+    #[inline(always)]
+    unsafe fn offsets64(
+        values: *const u64,
+        offset: u64,
+        mask: u32,
+        start: u64,
+        limit: u64,
+        low_bits: u64,
+    ) -> Option<[u64; WARP]> {
+        // SAFETY: the caller gives 32 lanes.
+        let values = unsafe { &*values.cast::<[u64; WARP]>() };
+        let usable = values[mask.trailing_zeros() as usize].wrapping_add(offset);
+        let mut out = [usable; WARP];
+        let mut is_good = true;
+        for lane in 0..WARP {
+            if mask >> lane & 1 != 0 {
+                out[lane] = values[lane].wrapping_add(offset);
+            }
+            is_good &= out[lane].wrapping_sub(start) < limit && out[lane] & low_bits == 0;
+        }
+        is_good.then_some(out)
     }
 
     #[inline(always)]
@@ -359,6 +431,64 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn offsets32(
+            values: *const u32,
+            offset: u32,
+            mask: u32,
+            limit: u32,
+            low_bits: u32,
+        ) -> Option<[u32; WARP]> {
+            let mut out = [0; WARP];
+            let mut bad = 0_u16;
+            unsafe {
+                let usable = (*values.add(mask.trailing_zeros() as usize)).wrapping_add(offset);
+                let usable = _mm512_set1_epi32(usable as i32);
+                let offset = _mm512_set1_epi32(offset as i32);
+                let limit = _mm512_set1_epi32(limit as i32);
+                let low_bits = _mm512_set1_epi32(low_bits as i32);
+                for half in 0..2 {
+                    let here = (mask >> (half * 16)) as __mmask16;
+                    let value = _mm512_loadu_epi32(values.add(half * 16).cast());
+                    let value = _mm512_mask_add_epi32(usable, here, value, offset);
+                    bad |= _mm512_cmpge_epu32_mask(value, limit);
+                    bad |= _mm512_test_epi32_mask(value, low_bits);
+                    _mm512_storeu_epi32(out.as_mut_ptr().add(half * 16).cast(), value);
+                }
+            }
+            (bad == 0).then_some(out)
+        }
+
+        #[inline(always)]
+        unsafe fn offsets64(
+            values: *const u64,
+            offset: u64,
+            mask: u32,
+            start: u64,
+            limit: u64,
+            low_bits: u64,
+        ) -> Option<[u64; WARP]> {
+            let mut out = [0; WARP];
+            let mut bad = 0_u8;
+            unsafe {
+                let usable = (*values.add(mask.trailing_zeros() as usize)).wrapping_add(offset);
+                let usable = _mm512_set1_epi64(usable as i64);
+                let offset = _mm512_set1_epi64(offset as i64);
+                let start = _mm512_set1_epi64(start as i64);
+                let limit = _mm512_set1_epi64(limit as i64);
+                let low_bits = _mm512_set1_epi64(low_bits as i64);
+                for part in 0..4 {
+                    let here = (mask >> (part * 8)) as __mmask8;
+                    let value = _mm512_loadu_epi64(values.add(part * 8).cast());
+                    let value = _mm512_mask_add_epi64(usable, here, value, offset);
+                    bad |= _mm512_cmpge_epu64_mask(_mm512_sub_epi64(value, start), limit);
+                    bad |= _mm512_test_epi64_mask(value, low_bits);
+                    _mm512_storeu_epi64(out.as_mut_ptr().add(part * 8).cast(), value);
+                }
+            }
+            (bad == 0).then_some(out)
+        }
+
+        #[inline(always)]
         unsafe fn matches32(values: *const u32, origin: u32, steps: &[u32; WARP]) -> u32 {
             let mut bits = 0;
             unsafe {
@@ -464,6 +594,31 @@ mod x86 {
         #[inline(always)]
         unsafe fn gather32_at(addresses: &[u64; WARP]) -> [u32; WARP] {
             unsafe { <super::Portable as Level>::gather32_at(addresses) }
+        }
+
+        #[inline(always)]
+        unsafe fn offsets32(
+            values: *const u32,
+            offset: u32,
+            mask: u32,
+            limit: u32,
+            low_bits: u32,
+        ) -> Option<[u32; WARP]> {
+            unsafe { <super::Portable as Level>::offsets32(values, offset, mask, limit, low_bits) }
+        }
+
+        #[inline(always)]
+        unsafe fn offsets64(
+            values: *const u64,
+            offset: u64,
+            mask: u32,
+            start: u64,
+            limit: u64,
+            low_bits: u64,
+        ) -> Option<[u64; WARP]> {
+            unsafe {
+                <super::Portable as Level>::offsets64(values, offset, mask, start, limit, low_bits)
+            }
         }
 
         #[inline(always)]

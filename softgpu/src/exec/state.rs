@@ -75,13 +75,15 @@ impl RawFault {
 pub(crate) struct Progress {
     /// Memory was read.
     pub(crate) loaded: bool,
-    /// Memory was polled: a volatile or ordered load, or an atomic that changed nothing, or a sleep.
+    /// Memory was polled: a volatile or ordered load, or an atomic that changed nothing, or a
+    /// sleep.
     pub(crate) polled: bool,
     /// Shared or global memory was changed.
     pub(crate) stored: bool,
 }
 
-/// Bounds of allocations, one slot an access instruction: an instruction mostly stays in one allocation.
+/// Bounds of allocations, one slot an access instruction: an instruction mostly stays in one
+/// allocation.
 #[derive(Debug, Default)]
 pub(crate) struct RangeCache {
     ranges: Vec<Range>,

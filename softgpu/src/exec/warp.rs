@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Warp-wide operations: shuffles, votes, matches, reductions.
 //!
-//! An operation of one warp is computed from [`Inputs`], which may come from several groups of lanes: the
-//! lanes that a member mask names may reach the operation at different instructions.
+//! An operation of one warp is computed from [`Inputs`], which may come from several groups of
+//! lanes: the lanes that a member mask names may reach the operation at different instructions.
 
 use super::access::Element;
 use super::code::{Code, More, PredicateSource};

@@ -16,6 +16,7 @@ use super::error::{LowerError, Result};
 use super::instruction;
 use super::names::{NameHasher, Named, Names, ParamPlace, Register, Slot, numbered};
 use super::program::{Global, Program, parameter_layout};
+use super::stack::{self, Stack};
 use super::{allocate, propagate};
 
 /// Largest frame of one activation, in bytes.
@@ -60,6 +61,8 @@ pub(super) struct Lowering<'p, 'm, 'a> {
     next_local_variable: usize,
     /// Frame offsets and registers of `.reg` return values, stored before each return.
     register_returns: Vec<(u32, Register)>,
+    /// Of a function that allocates on its stack.
+    pub(super) stack: Option<Stack>,
     line: LineCounter<'a>,
 }
 
@@ -89,6 +92,7 @@ pub(super) fn lower(
         next_local_shared: program.first_local_shared[index],
         next_local_variable: program.first_local_variable[index],
         register_returns: Vec::new(),
+        stack: None,
         line: LineCounter {
             source: source.as_bytes(),
             offset: 0,
@@ -140,6 +144,9 @@ impl<'m, 'a> Lowering<'_, 'm, 'a> {
         let body: &'m [Statement<'a>] = self.function.body.as_deref().unwrap_or_default();
         self.collect_labels(body, offset)?;
         self.declare_parameters(offset)?;
+        if stack::is_used(body) {
+            self.begin_stack()?;
+        }
         for (index, statement) in body.iter().enumerate() {
             match statement {
                 Statement::Instruction(instruction) => {

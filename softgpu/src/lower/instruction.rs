@@ -6,7 +6,7 @@ use crate::ptx::{Operand, ScalarType};
 use super::error::Result;
 use super::function::Lowering;
 use super::{
-    arithmetic, call, compare, control, convert, data, integer, memory, synchronize, video,
+    arithmetic, call, compare, control, convert, data, integer, memory, stack, synchronize, video,
 };
 
 /// Most dotted parts of an instruction's name.
@@ -149,6 +149,7 @@ fn dispatch<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Re
             synchronize::lower_warp(l, inst)
         }
         "bra" | "brx" | "ret" | "exit" | "trap" | "brkpt" | "pmevent" => control::lower(l, inst),
+        "alloca" | "stacksave" | "stackrestore" => stack::lower(l, inst),
         "call" => call::lower(l, inst),
         "vabsdiff4" => video::lower(l, inst),
         _ => Err("it is not supported".to_owned()),

@@ -28,6 +28,7 @@ mod program;
 mod propagate;
 mod shared;
 mod special;
+mod stack;
 mod synchronize;
 #[cfg(test)]
 mod tests;

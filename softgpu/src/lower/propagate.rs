@@ -234,7 +234,11 @@ impl Visitor for Propagation {
             Src::Imm(value) => {
                 let sum = address.offset.wrapping_add(value.cast_signed());
                 // The sum with a 32-bit base wraps.
-                let sum = if is_narrow { sum & i64::from(u32::MAX) } else { sum };
+                let sum = if is_narrow {
+                    sum & i64::from(u32::MAX)
+                } else {
+                    sum
+                };
                 *address = Address::absolute(sum);
             }
             Src::Variable(id, addend) => {

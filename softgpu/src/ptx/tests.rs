@@ -194,7 +194,8 @@ fn declarations_of_every_form() {
     assert_eq!((a.size_bytes(), a.alignment_bytes()), (Some(64), 8));
     assert!(matches!(
         b.initializer.as_ref().unwrap(),
-        Initializer::List(list) if matches!(list[0], Initializer::Symbol { generic: true, addend: 8, .. })
+        Initializer::List(list)
+            if matches!(list[0], Initializer::Symbol { generic: true, addend: 8, .. })
     ));
     assert!(matches!(
         c.initializer,

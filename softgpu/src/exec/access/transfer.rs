@@ -3,7 +3,7 @@
 
 use super::super::code::Operand;
 use super::super::lanes::{Lanes, WARP, store};
-use super::super::level::{Level, Portable, predicate};
+use super::super::level::{Level, Portable};
 use super::super::state::RangeCache;
 use super::{Access, Element, Request, room};
 use crate::memory::Memory;
@@ -62,8 +62,8 @@ pub(super) enum Pattern {
     Scattered,
 }
 
-/// The first active lane, and another one that tells what the addresses may look like: the next, or the
-/// last active one.
+/// The first active lane, and another one that tells what the addresses may look like: the next, or
+/// the last active one.
 #[inline(always)]
 fn neighbours(mask: u32) -> (usize, usize) {
     let last = 31 - mask.leading_zeros() as usize;
@@ -135,35 +135,34 @@ unsafe fn write<const SIZE: usize>(memory: *mut u8, value: u64) {
     }
 }
 
-/// Whether all addresses are in `start..end` and have no bit of `low_bits`.
-///
-/// # Safety
-/// The CPU has level `L`.
-#[inline(always)]
-unsafe fn is_within<L: Level>(
-    addresses: &[u64; WARP],
-    low_bits: u64,
-    start: u64,
-    end: u64,
-) -> bool {
-    let mut relative = [0; WARP];
-    let mut all_bits = 0;
-    for lane in 0..WARP {
-        relative[lane] = addresses[lane].wrapping_sub(start);
-        all_bits |= addresses[lane];
-    }
-    let lengths = [end.saturating_sub(start); WARP];
-    // SAFETY: the caller's contract.
-    let is_inside = unsafe { L::compare::<u64, { predicate::LT }>(&relative, &lengths) == !0 };
-    is_inside && all_bits & low_bits == 0
-}
-
 /// Whether all lanes' accesses are aligned and allocated.
 #[inline(never)]
 fn are_accessible(memory: &Memory, addresses: &[u64; WARP], bytes: u64) -> bool {
     addresses
         .iter()
         .all(|&address| address & (bytes - 1) == 0 && memory.is_accessible(address, bytes))
+}
+
+/// One warp of a source register.
+#[derive(Clone, Copy)]
+enum Register {
+    Narrow(*const u32),
+    Wide(*const u64),
+}
+
+impl Register {
+    /// # Safety
+    /// The register is still there; `lane < 32`.
+    #[inline(always)]
+    unsafe fn lane(self, lane: usize) -> u64 {
+        // SAFETY: the caller's contract.
+        unsafe {
+            match self {
+                Self::Narrow(from) => u64::from(*from.add(lane)),
+                Self::Wide(from) => *from.add(lane),
+            }
+        }
+    }
 }
 
 // === Registers ===
@@ -231,6 +230,24 @@ impl<'a, const SIZE: usize, const LOAD: bool> Transfer<'a, SIZE, LOAD> {
             } else {
                 let target = self.lanes.target::<u32>(element.operand).add(warp * WARP);
                 store::<L, u32>(mask, values, target);
+            }
+        }
+    }
+
+    /// One warp of a source register.
+    ///
+    /// # Safety
+    /// The element belongs to the running function.
+    #[inline(always)]
+    unsafe fn register(&self, element: Element, warp: usize) -> Register {
+        // SAFETY: the caller's contract.
+        unsafe {
+            if element.wide {
+                let (from, stride) = self.lanes.source::<u64>(element.operand);
+                Register::Wide(from.add(warp * stride))
+            } else {
+                let (from, stride) = self.lanes.source::<u32>(element.operand);
+                Register::Narrow(from.add(warp * stride))
             }
         }
     }
@@ -541,8 +558,8 @@ impl<const SIZE: usize, const LOAD: bool> Transfer<'_, SIZE, LOAD> {
         }
     }
 
-    /// Carries out consecutive or uniform accesses in memory that is addressed directly: `start..end` may
-    /// be used, and `base` is added. False: nothing done.
+    /// Carries out consecutive or uniform accesses in memory that is addressed directly:
+    /// `start..end` may be used, and `base` is added. False: nothing done.
     ///
     /// # Safety
     /// The range is valid; the CPU has level `L`.
@@ -605,13 +622,137 @@ impl<const SIZE: usize, const LOAD: bool> Transfer<'_, SIZE, LOAD> {
         }
     }
 
+    /// Shared memory at any offsets: `length` bytes at `base`. False: nothing done.
+    ///
+    /// # Safety
+    /// `base` is valid for `length` bytes, `values` for 32 lanes; the CPU has level `L`.
+    #[inline(always)]
+    pub(super) unsafe fn scattered_narrow<L: Level>(
+        &self,
+        request: &Request,
+        values: *const u32,
+        offset: i64,
+        base: *mut u8,
+        length: u32,
+    ) -> bool {
+        let (warp, mask) = (request.warp, request.mask);
+        let (limit, low_bits) = (room(length, self.bytes) as u32, self.bytes as u32 - 1);
+        // SAFETY: every offset has been checked.
+        unsafe {
+            let Some(offsets) = L::offsets32(values, offset as u32, mask, limit, low_bits) else {
+                return false;
+            };
+            for (index, &element) in self.access.elements.iter().enumerate() {
+                if element.operand == Operand::NONE {
+                    continue;
+                }
+                let start = base.wrapping_add(index * SIZE);
+                if LOAD && SIZE == 4 && !element.wide {
+                    let values = L::gather32(start, &offsets);
+                    let target = self.lanes.target::<u32>(element.operand).add(warp * WARP);
+                    store::<L, u32>(mask, &values, target);
+                } else if LOAD {
+                    let mut values = [0; WARP];
+                    for lane in 0..WARP {
+                        values[lane] = read::<SIZE>(start.add(offsets[lane] as usize));
+                    }
+                    self.put::<L>(element, warp, mask, &values);
+                } else {
+                    let from = self.register(element, warp);
+                    let mut left = mask;
+                    while left != 0 {
+                        let lane = left.trailing_zeros() as usize;
+                        write::<SIZE>(start.add(offsets[lane] as usize), from.lane(lane));
+                        left &= left - 1;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Global memory at any addresses from `start` to `end`, which is allocated. False: nothing done.
+    ///
+    /// # Safety
+    /// `values` is valid for 32 lanes; the CPU has level `L`.
+    #[inline(always)]
+    pub(super) unsafe fn scattered_wide<L: Level>(
+        &self,
+        request: &Request,
+        values: *const u64,
+        offset: i64,
+        start: u64,
+        end: u64,
+    ) -> bool {
+        let (warp, mask) = (request.warp, request.mask);
+        let limit = (end - start + 1).saturating_sub(self.bytes);
+        let low_bits = self.bytes - 1;
+        // SAFETY: every address has been checked; a device address is a host address.
+        unsafe {
+            let Some(mut addresses) =
+                L::offsets64(values, offset as u64, mask, start, limit, low_bits)
+            else {
+                return false;
+            };
+            for (index, &element) in self.access.elements.iter().enumerate() {
+                if index > 0 {
+                    for address in &mut addresses {
+                        *address += SIZE as u64;
+                    }
+                }
+                if element.operand == Operand::NONE {
+                    continue;
+                }
+                if LOAD && SIZE == 4 && !element.wide {
+                    let values = L::gather32_at(&addresses);
+                    let target = self.lanes.target::<u32>(element.operand).add(warp * WARP);
+                    store::<L, u32>(mask, &values, target);
+                } else if LOAD {
+                    let mut values = [0; WARP];
+                    for lane in 0..WARP {
+                        values[lane] = read::<SIZE>(host(addresses[lane]));
+                    }
+                    self.put::<L>(element, warp, mask, &values);
+                } else {
+                    let from = self.register(element, warp);
+                    let mut left = mask;
+                    while left != 0 {
+                        let lane = left.trailing_zeros() as usize;
+                        write::<SIZE>(host(addresses[lane]), from.lane(lane));
+                        left &= left - 1;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Local memory at the same offset in all lanes. False: nothing done.
+    ///
+    /// # Safety
+    /// `base` is valid for `length` bytes of every lane; the CPU has level `L`.
+    #[inline(always)]
+    pub(super) unsafe fn regular_local<L: Level>(
+        &self,
+        request: &Request,
+        offset: u64,
+        base: *mut u8,
+        length: u32,
+    ) -> bool {
+        if offset & (self.bytes - 1) != 0 || offset >= room(length, self.bytes) {
+            return false;
+        }
+        // SAFETY: the offset is inside the local memory of each lane.
+        unsafe { self.local_rows::<L>(request, base, offset) };
+        true
+    }
+
     /// Shared and param memory at any offsets: `length` bytes at `base`. False: some lane's access is
     /// illegal.
     ///
     /// # Safety
-    /// `base` is valid for `length` bytes; the CPU has level `L`.
-    #[inline(always)]
-    pub(super) unsafe fn in_window<L: Level>(
+    /// `base` is valid for `length` bytes.
+    pub(super) unsafe fn in_window(
         &self,
         request: &Request,
         addresses: &[u64; WARP],
@@ -619,117 +760,61 @@ impl<const SIZE: usize, const LOAD: bool> Transfer<'_, SIZE, LOAD> {
         length: u32,
     ) -> bool {
         let offsets = fill(addresses, request.mask);
-        // SAFETY: every offset is checked before it is used.
-        unsafe {
-            if !is_within::<L>(&offsets, self.bytes - 1, 0, room(length, self.bytes)) {
-                return false;
-            }
-            self.scattered_in_window::<L>(request, base, &offsets);
+        let end = room(length, self.bytes);
+        if !offsets
+            .iter()
+            .all(|offset| offset & (self.bytes - 1) == 0 && *offset < end)
+        {
+            return false;
         }
+        // SAFETY: every offset has been checked; the portable level runs everywhere.
+        unsafe { self.scattered::<Portable>(request.warp, request.mask, base, &offsets) };
         true
     }
 
-    /// Checked offsets into shared or param memory, which fit in 32 bits.
-    ///
-    /// # Safety
-    /// As [`Transfer::scattered`].
-    #[inline(always)]
-    unsafe fn scattered_in_window<L: Level>(
-        &self,
-        request: &Request,
-        base: *mut u8,
-        offsets: &[u64; WARP],
-    ) {
-        let (warp, mask) = (request.warp, request.mask);
-        // SAFETY: the caller's contract.
-        unsafe {
-            if !LOAD || SIZE != 4 {
-                return self.scattered::<L>(warp, mask, base, offsets);
-            }
-            let mut narrow = [0; WARP];
-            for lane in 0..WARP {
-                narrow[lane] = offsets[lane] as u32;
-            }
-            for (index, &element) in self.access.elements.iter().enumerate() {
-                if element.operand == Operand::NONE {
-                    continue;
-                }
-                let values = L::gather32(base.add(index * SIZE), &narrow);
-                self.put32::<L>(element, warp, mask, &values);
-            }
-        }
-    }
-
     /// Global and const memory at any addresses. False: some lane's access is illegal.
-    ///
-    /// # Safety
-    /// The CPU has level `L`.
-    #[inline(always)]
-    pub(super) unsafe fn in_global<L: Level>(
+    pub(super) fn in_global(
         &self,
         request: &Request,
         addresses: &[u64; WARP],
         memory: &Memory,
         ranges: &mut RangeCache,
     ) -> bool {
-        let bytes = self.bytes;
         let addresses = fill(addresses, request.mask);
-        let (start, end) = ranges.get(self.access.slot);
-        // SAFETY: the range cache or `are_accessible` covers the bytes; a device address is a host
-        // address.
-        unsafe {
-            if !is_within::<L>(
-                &addresses,
-                bytes - 1,
-                start,
-                (end + 1).saturating_sub(bytes),
-            ) {
-                if !are_accessible(memory, &addresses, bytes) {
-                    return false;
-                }
-                ranges.miss(self.access.slot, memory, addresses[0]);
-            }
-            self.scattered::<L>(request.warp, request.mask, std::ptr::null_mut(), &addresses);
+        if !are_accessible(memory, &addresses, self.bytes) {
+            return false;
         }
+        ranges.miss(self.access.slot, memory, addresses[0]);
+        let null = std::ptr::null_mut();
+        // SAFETY: `are_accessible` covers the bytes; a device address is a host address; the portable
+        // level runs everywhere.
+        unsafe { self.scattered::<Portable>(request.warp, request.mask, null, &addresses) };
         true
     }
 
-    /// Local memory: word w of lane l is at `(w * lanes + l) * 4`. False: some lane's access is illegal.
+    /// Local memory: word w of lane l is at `(w * lanes + l) * 4`. False: some lane's access is
+    /// illegal.
     ///
     /// # Safety
-    /// `base` is valid for `length` bytes of every lane; the CPU has level `L`.
-    #[inline(always)]
-    pub(super) unsafe fn in_local<L: Level>(
+    /// `base` is valid for `length` bytes of every lane.
+    pub(super) unsafe fn in_local(
         &self,
         request: &Request,
         addresses: &[u64; WARP],
         base: *mut u8,
         length: u32,
     ) -> bool {
-        let limit = room(length, self.bytes);
         let offsets = fill(addresses, request.mask);
-        let first = offsets[0];
-        let (mut all_bits, mut highest, mut different) = (0, 0, 0);
-        for lane in 0..WARP {
-            all_bits |= offsets[lane];
-            highest = if offsets[lane] > highest {
-                offsets[lane]
-            } else {
-                highest
-            };
-            different |= offsets[lane] ^ first;
-        }
-        if all_bits & (self.bytes - 1) != 0 || highest >= limit {
+        let end = room(length, self.bytes);
+        if !offsets
+            .iter()
+            .all(|offset| offset & (self.bytes - 1) == 0 && *offset < end)
+        {
             return false;
         }
-        // SAFETY: all offsets are inside the local memory of each lane.
-        unsafe {
-            if different == 0 && SIZE >= 4 {
-                self.local_rows::<L>(request, base, first);
-            } else {
-                self.local_words::<L>(request, base, &offsets);
-            }
-        }
+        // SAFETY: all offsets are inside the local memory of each lane; the portable level runs
+        // everywhere.
+        unsafe { self.local_words::<Portable>(request, base, &offsets) };
         true
     }
 
@@ -828,8 +913,8 @@ impl<const SIZE: usize, const LOAD: bool> Transfer<'_, SIZE, LOAD> {
         }
     }
 
-    /// Volatile and ordered accesses to global memory: one lane after the other, each element a single
-    /// atomic access. False: some lane's access is illegal.
+    /// Volatile and ordered accesses to global memory: one lane after the other, each element a
+    /// single atomic access. False: some lane's access is illegal.
     #[inline(never)]
     pub(super) fn strong(
         &self,
@@ -846,8 +931,8 @@ impl<const SIZE: usize, const LOAD: bool> Transfer<'_, SIZE, LOAD> {
             if element.operand == Operand::NONE {
                 continue;
             }
-            // SAFETY: decoded for the running function; destination registers can be read as well. The
-            // addresses are accessible and aligned. The portable level runs everywhere.
+            // SAFETY: decoded for the running function; destination registers can be read as well.
+            // The addresses are accessible and aligned. The portable level runs everywhere.
             unsafe {
                 let mut values = self.values(element, warp);
                 for lane in (0..WARP).filter(|lane| mask >> lane & 1 != 0) {
