@@ -8,7 +8,7 @@
 //! - [`proc_address`] answers `cuGetProcAddress` from that table.
 //! - [`export_tables`] are the private tables of `cuGetExportTable`, which NVIDIA's cudart needs.
 //! - [`error_name`] and [`error_string`] are the texts of `cuGetErrorName` and `cuGetErrorString`.
-//! - [`guard`], [`unsupported`] and [`log`] are what every export runs through.
+//! - [`guard`], [`unsupported`] and [`log!`] are what every export runs through.
 
 pub mod codegen;
 mod error_texts;

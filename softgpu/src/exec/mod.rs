@@ -2,7 +2,7 @@
 //! The executor: runs lowered kernels on the CPU.
 //!
 //! A [`LoadedModule`] is a module whose variables have addresses in a device's [`Memory`];
-//! [`launch`] runs one of its kernels. Below that, from the outside in: `launch` hands blocks to
+//! [`launch()`] runs one of its kernels. Below that, from the outside in: `launch` hands blocks to
 //! threads, `block` interprets one block, `lanes` applies one decoded instruction to all lanes,
 //! `decode` makes decoded instructions.
 //!
