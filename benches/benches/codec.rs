@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What encoding and decoding cost: the launch, which is the hot message, and the two lists that are
-//! read at the start.
+//! What encoding and decoding cost: the launch, which is the hot message, and the two lists that
+//! are read at the start.
 
 use std::hint::black_box;
 

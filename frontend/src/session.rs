@@ -372,8 +372,9 @@ impl Session {
     }
 
     /// Forgets what belonged to a context that has ended. The worker has been told before, so the
-    /// numbers can be used again. Page-locked memory goes only with `frees_host`: the runtime releases
-    /// its context while the process ends, and the application's destructors come after it.
+    /// numbers can be used again. Page-locked memory goes only with `frees_host`: the runtime
+    /// releases its context while the process ends, and the application's destructors come after
+    /// it.
     pub(crate) fn context_ended(&self, entry: &Entry, frees_host: bool) {
         let number = entry.context().number;
         for (key, stream) in self.streams.retire_all(|s| s.context == number) {

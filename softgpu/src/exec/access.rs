@@ -181,7 +181,8 @@ impl BlockState {
             _ => self.memory().is_accessible(address, bytes),
         };
         let mut lanes = (0..WARP).filter(|lane| request.mask >> lane & 1 != 0);
-        let bad = lanes.find(|&lane| addresses[lane] % bytes != 0 || !is_legal(addresses[lane]));
+        let bad = lanes
+            .find(|&lane| !addresses[lane].is_multiple_of(bytes) || !is_legal(addresses[lane]));
         let lane = bad.unwrap_or(request.first());
         let (address, at) = (addresses[lane], (request.warp * WARP + lane) as u32);
         self.fault = Some(if address % bytes != 0 {
@@ -345,8 +346,8 @@ unsafe fn run_regular<L: Level, const SIZE: usize, const LOAD: bool>(
     }
 }
 
-/// One warp with other addresses in shared memory, or in the allocation that the instruction touched
-/// last; false: nothing done.
+/// One warp with other addresses in shared memory, or in the allocation that the instruction
+/// touched last; false: nothing done.
 ///
 /// # Safety
 /// As [`run_access`].

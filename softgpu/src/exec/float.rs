@@ -132,7 +132,7 @@ pub(crate) fn exp2(a: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     const C: [f32; 8] = [
         1.0,
-        0.693_147_2,
+        std::f32::consts::LN_2,
         0.240_226_5,
         0.055_504_11,
         0.009_618_129,
@@ -177,7 +177,7 @@ pub(crate) fn log2(a: f32) -> f32 {
     p = p.mul_add(s2, 0.412_198_6);
     p = p.mul_add(s2, 0.577_078);
     p = p.mul_add(s2, 0.961_796_7);
-    p = p.mul_add(s2, 2.885_390_1);
+    p = p.mul_add(s2, 2.885_39);
     let result = p.mul_add(s, (exponent - shift) as f32);
     let result = if a == f32::INFINITY { a } else { result };
     let result = if a == 0.0 { f32::NEG_INFINITY } else { result };
@@ -230,7 +230,7 @@ fn sin_cos(a: f32, quarter: i64) -> f32 {
 pub(crate) fn tanh(a: f32) -> f32 {
     let x2 = a * a;
     let small = a * x2.mul_add(x2.mul_add(0.133_333_33, -0.333_333_34), 1.0);
-    let e = exp2((a * 2.885_390_1).clamp(-60.0, 60.0));
+    let e = exp2((a * 2.885_39).clamp(-60.0, 60.0));
     let large = 1.0 - 2.0 / (e + 1.0);
     let value = if a.abs() < 0.1 { small } else { large };
     if a.is_nan() { a } else { value }

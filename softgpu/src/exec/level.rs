@@ -167,8 +167,8 @@ pub(crate) trait Level {
     /// As [`Level::matches32`].
     unsafe fn matches64(values: *const u64, origin: u64, steps: &[u64; WARP]) -> u32;
 
-    /// `values[i] + offset` for the lanes of `mask` (at least one), something usable for the others;
-    /// `None` if one is not below `limit` or has a bit of `low_bits`.
+    /// `values[i] + offset` for the lanes of `mask` (at least one), something usable for the
+    /// others; `None` if one is not below `limit` or has a bit of `low_bits`.
     ///
     /// # Safety
     /// The CPU has this level; `values` is valid for 32 lanes.

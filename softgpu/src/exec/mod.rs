@@ -8,6 +8,11 @@
 //!
 //! [`Memory`]: crate::memory::Memory
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "a loop over lanes by index vectorises, also where it walks several arrays"
+)]
+
 mod access;
 mod atomic;
 mod barrier;

@@ -671,7 +671,8 @@ impl<const SIZE: usize, const LOAD: bool> Transfer<'_, SIZE, LOAD> {
         true
     }
 
-    /// Global memory at any addresses from `start` to `end`, which is allocated. False: nothing done.
+    /// Global memory at any addresses from `start` to `end`, which is allocated. False: nothing
+    /// done.
     ///
     /// # Safety
     /// `values` is valid for 32 lanes; the CPU has level `L`.
@@ -747,8 +748,8 @@ impl<const SIZE: usize, const LOAD: bool> Transfer<'_, SIZE, LOAD> {
         true
     }
 
-    /// Shared and param memory at any offsets: `length` bytes at `base`. False: some lane's access is
-    /// illegal.
+    /// Shared and param memory at any offsets: `length` bytes at `base`. False: some lane's access
+    /// is illegal.
     ///
     /// # Safety
     /// `base` is valid for `length` bytes.
@@ -786,8 +787,8 @@ impl<const SIZE: usize, const LOAD: bool> Transfer<'_, SIZE, LOAD> {
         }
         ranges.miss(self.access.slot, memory, addresses[0]);
         let null = std::ptr::null_mut();
-        // SAFETY: `are_accessible` covers the bytes; a device address is a host address; the portable
-        // level runs everywhere.
+        // SAFETY: `are_accessible` covers the bytes; a device address is a host address; the
+        // portable level runs everywhere.
         unsafe { self.scattered::<Portable>(request.warp, request.mask, null, &addresses) };
         true
     }
