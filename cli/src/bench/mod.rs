@@ -66,6 +66,10 @@ pub(crate) struct BenchArgs {
     )]
     transport: Vec<Transport>,
 
+    /// Measure only this
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PART,…")]
+    only: Vec<Part>,
+
     /// A tenth of the time, and less exact
     #[arg(long)]
     quick: bool,
@@ -84,6 +88,16 @@ pub(crate) struct BenchArgs {
 enum Transport {
     Tcp,
     Unix,
+}
+
+/// A part of the measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Copies,
+    Examples,
+    Launches,
+    RoundTrips,
+    Start,
 }
 
 /// What a process does within a measurement.
@@ -201,17 +215,29 @@ impl BenchArgs {
         };
         let figures = &mut report.figures;
 
-        progress(&format!("{name}: round trips"));
-        let measured = client.measure(What::RoundTrips, Some(&bare), &noop)?;
-        round_trip_figures(name, &measured, figures);
-        progress(&format!("{name}: launches"));
-        let measured = client.measure(What::Launches, None, &noop)?;
-        launch_figures(name, &measured, figures);
-        progress(&format!("{name}: start"));
-        first_call_figure(name, &client, &device, figures)?;
-        progress(&format!("{name}: copies"));
-        let measured = client.measure(What::Copies, is_local.then_some(&bare), &device)?;
-        copy_figures(name, &measured, figures);
+        let wants = |part| self.only.is_empty() || self.only.contains(&part);
+        if wants(Part::RoundTrips) {
+            progress(&format!("{name}: round trips"));
+            let measured = client.measure(What::RoundTrips, Some(&bare), &noop)?;
+            round_trip_figures(name, &measured, figures);
+        }
+        if wants(Part::Launches) {
+            progress(&format!("{name}: launches"));
+            let measured = client.measure(What::Launches, None, &noop)?;
+            launch_figures(name, &measured, figures);
+        }
+        if wants(Part::Start) {
+            progress(&format!("{name}: start"));
+            first_call_figure(name, &client, &device, figures)?;
+        }
+        if wants(Part::Copies) {
+            progress(&format!("{name}: copies"));
+            let measured = client.measure(What::Copies, is_local.then_some(&bare), &device)?;
+            copy_figures(name, &measured, figures);
+        }
+        if !wants(Part::Examples) {
+            return Ok(());
+        }
         if given.is_some() {
             report.notes.push(
                 "examples are compared with the software device, so only without --endpoint".into(),
