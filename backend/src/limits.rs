@@ -20,6 +20,9 @@ pub const STAGING_ALIGNMENT_BYTES: usize = 256;
 /// The rest of a chunk is not used for less than this many bytes of a larger payload.
 pub const STAGING_PIECE_BYTES_MIN: usize = 64 << 10;
 
+/// Shorter copies are not worth the question whether device memory lies in this process.
+pub const HOST_MEMORY_BYTES_MIN: u64 = 16 << 10;
+
 /// Chunks of a context that are allocated without waiting for older ones first.
 pub const STAGING_CHUNKS_FEW: usize = 4;
 

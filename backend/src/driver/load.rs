@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use gvirtus_abi::{CUdriverProcAddressQueryResult, CUresult};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
-use super::{CLIENT_LIBRARY_MARKER, Driver, Entries, Function, check};
+use super::{CLIENT_LIBRARY_MARKER, Driver, Entries, Function, HostMemory, check};
 
 /// The oldest driver that tells kernels' parameter layouts: CUDA 12.4.
 pub const MINIMUM_VERSION: i32 = 12_040;
@@ -82,9 +82,17 @@ impl Driver {
         // Newer than the oldest driver, and with the same arguments as the older form.
         entries.cuEventElapsedTime_v2 =
             entries.cuEventElapsedTime_v2.or(entries.cuEventElapsedTime);
+        // SAFETY: null is None, all else the function of that name, which only softgpu has.
+        let host_memory = unsafe {
+            let address = symbol(&library, c"gvirtus_host_memory");
+            std::mem::transmute::<*const c_void, Option<HostMemory>>(address)
+        };
         // Threads of the driver may run until the process ends.
         std::mem::forget(library);
-        let driver = Self::new(entries);
+        let driver = Self {
+            host_memory,
+            ..Self::new(entries)
+        };
         driver.check_version()?;
         Ok(driver)
     }

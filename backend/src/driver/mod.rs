@@ -19,6 +19,7 @@ pub use load::{DriverError, MINIMUM_VERSION};
 
 use core::ffi::{CStr, c_char, c_void};
 use std::mem::transmute;
+use std::ptr::NonNull;
 
 use gvirtus_abi::*;
 
@@ -28,7 +29,12 @@ pub const CLIENT_LIBRARY_MARKER: &CStr = c"gvirtus_client_library";
 /// The functions of one libcuda.
 pub struct Driver {
     entries: Entries,
+    /// See [`Driver::host_memory`].
+    host_memory: Option<HostMemory>,
 }
+
+/// Exported as `gvirtus_host_memory`: device address and bytes to an address in this process.
+type HostMemory = unsafe extern "C" fn(u64, u64) -> *mut c_void;
 
 /// What the loader looks for.
 pub(crate) struct Function {
@@ -40,7 +46,19 @@ pub(crate) struct Function {
 impl Driver {
     /// A driver of these functions.
     pub const fn new(entries: Entries) -> Self {
-        Self { entries }
+        Self {
+            entries,
+            host_memory: None,
+        }
+    }
+
+    /// Where device memory is in this process, if it is: a device in software can save a payload
+    /// the way through staging memory. Nothing for any other device, and for what is not within one
+    /// allocation. It may be used only while no stream is busy.
+    pub(crate) fn host_memory(&self, address: u64, bytes: u64) -> Option<NonNull<u8>> {
+        // SAFETY: no preconditions; it answers null for what is not allocated.
+        let memory = unsafe { self.host_memory?(address, bytes) };
+        NonNull::new(memory.cast())
     }
 
     /// A driver that succeeds and computes nothing: what is left is the cost of getting there.

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::slice;
 use std::sync::Arc;
 
 use gvirtus_abi::{CUcontext, CUresult, CUstream};
@@ -58,6 +59,16 @@ impl Session {
         self.handles
             .enter_of_stream(self.driver, header.context.get(), number)?;
         let stream = self.handles.stream(self.driver, u64::from(number))?;
+        if let Some(memory) = rows.host_memory(self.driver)
+            && self.handles.is_idle(self.driver)
+        {
+            *taken = bytes;
+            // SAFETY: the bytes are allocated, and nobody uses them: no stream is busy, and what
+            // frees them comes after this. Whole bytes of any value are valid.
+            let memory = unsafe { slice::from_raw_parts_mut(memory.as_ptr(), bytes as usize) };
+            receive(&self.link, memory, received)?;
+            return Ok(());
+        }
         while *taken < bytes {
             let uploads = &mut self.handles.current()?.uploads;
             let space = uploads.space(bytes - *taken)?;
@@ -109,12 +120,29 @@ impl Session {
             .enter_of_stream(self.driver, header.context.get(), number)?;
         let (context_number, number) = (self.handles.current, u64::from(number));
         let stream = self.handles.stream(self.driver, number)?;
-        let context = self.handles.current()?;
         let sequence = header.sequence.get();
         if rows.bytes() == 0 {
             self.link.reply(sequence, CUresult::CUDA_SUCCESS, &[])?;
             return Ok(());
         }
+        if let Some(memory) = rows.host_memory(self.driver)
+            && self.handles.is_idle(self.driver)
+        {
+            // SAFETY: as for an upload.
+            let bytes = unsafe { slice::from_raw_parts(memory.as_ptr(), rows.bytes() as usize) };
+            if self.launched.somewhere() {
+                // Returns at once; CUDA shows here what kernels have printed.
+                // SAFETY: the context is current.
+                check(unsafe { self.driver.cuCtxSynchronize() })?;
+                self.link.send_console()?;
+                self.launched.sent(context_number, None);
+            }
+            self.link
+                .reply_with_payload(sequence, rows.bytes())
+                .write(bytes, Some(CUresult::CUDA_SUCCESS))?;
+            return Ok(());
+        }
+        let context = self.handles.current()?;
         let mut download = Download {
             driver: self.driver,
             link: Arc::clone(&self.link),

@@ -15,6 +15,7 @@ use super::numbers::Numbers;
 use super::staging::Staging;
 use super::uploads::Uploads;
 use crate::driver::{Driver, check};
+use crate::limits::QUERIED_STREAMS_MAX;
 
 /// All that a session has named.
 pub(super) struct Handles {
@@ -250,6 +251,14 @@ impl Handles {
             found.push(stream.handle);
         }
         Some(found)
+    }
+
+    /// Whether nothing is queued or running in the current context, as far as that can be told soon.
+    pub(super) fn is_idle(&self, driver: &Driver) -> bool {
+        let streams = self.streams_of_current(QUERIED_STREAMS_MAX);
+        // SAFETY: the streams are alive: they are removed from the table when they end.
+        let is_idle = |s| unsafe { driver.cuStreamQuery(s) } == CUresult::CUDA_SUCCESS;
+        streams.is_some_and(|streams| streams.into_iter().all(is_idle)) && is_idle(CUstream::NULL)
     }
 
     /// Names a context.

@@ -2,12 +2,14 @@
 //! A copy between host and device as pieces that fit into staging memory.
 
 use core::ffi::c_void;
+use std::ptr::NonNull;
 
 use gvirtus_abi::{CUDA_MEMCPY2D, CUarray, CUdeviceptr, CUmemorytype, CUresult, CUstream};
 use gvirtus_protocol::command::Copy2D;
 use gvirtus_protocol::limits::PAYLOAD_BYTES_MAX;
 
 use crate::driver::Driver;
+use crate::limits::HOST_MEMORY_BYTES_MIN;
 
 /// Rows of device memory whose bytes travel one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,14 @@ impl Rows {
     /// Bytes that travel.
     pub(super) const fn bytes(&self) -> u64 {
         self.width_bytes * self.height
+    }
+
+    /// Where all of the bytes are in this process, if they are, without gaps.
+    pub(super) fn host_memory(&self, driver: &Driver) -> Option<NonNull<u8>> {
+        if self.height != 1 || self.width_bytes < HOST_MEMORY_BYTES_MIN {
+            return None;
+        }
+        driver.host_memory(self.address, self.width_bytes)
     }
 
     /// The longest piece from byte `at` on that has at most `room` bytes.

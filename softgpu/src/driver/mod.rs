@@ -32,6 +32,7 @@ mod engine;
 mod event;
 mod function;
 mod handles;
+mod host_access;
 mod host_memory;
 mod image;
 mod init;
