@@ -82,14 +82,11 @@ pub(crate) fn format(text: &[u8], arguments: &mut dyn Arguments, out: &mut Vec<u
     let mut rest = text;
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
         out.extend_from_slice(&rest[..at]);
-        let (conversion, length) = match Conversion::parse(&rest[at..]) {
-            Some(found) => found,
-            None => {
-                // Not a conversion: printed as it stands.
-                out.push(b'%');
-                rest = &rest[at + 1..];
-                continue;
-            }
+        let Some((conversion, length)) = Conversion::parse(&rest[at..]) else {
+            // Not a conversion: printed as it stands.
+            out.push(b'%');
+            rest = &rest[at + 1..];
+            continue;
         };
         rest = &rest[at + length..];
         if conversion.kind == b'%' {

@@ -185,7 +185,7 @@ fn arguments(domain: Domain, seed: u64, single: bool) -> Vec<f64> {
     while values.len() < COUNT {
         values.push(match domain {
             Between(low, high) => low + (high - low) * random.unit(),
-            All if values.len() % 2 == 0 => 40.0 * random.unit() - 20.0,
+            All if values.len().is_multiple_of(2) => 40.0 * random.unit() - 20.0,
             All if single => f64::from(f32::from_bits(random.next() as u32)),
             All => f64::from_bits(random.next()),
         });

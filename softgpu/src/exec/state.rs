@@ -205,7 +205,7 @@ impl BlockState {
             Space::Const => (Space::Global, address),
             other => (other, address),
         };
-        if address % u64::from(bytes) != 0 {
+        if !address.is_multiple_of(u64::from(bytes)) {
             self.fault = Some(RawFault::misaligned(address, bytes, access, lane));
             return None;
         }
@@ -283,12 +283,12 @@ impl BlockState {
         let fits = |limit: u32| offset <= u64::from(limit) && length <= u64::from(limit) - offset;
         match space {
             Space::Local => self.read_local(lanes, lane, offset, to),
-            // SAFETY: the pointer stays inside the block's shared memory.
             Space::Shared if fits(self.shared_bytes) => {
+                // SAFETY: the pointer stays inside the block's shared memory.
                 copy(unsafe { self.shared.add(offset as usize) }, to)
             }
-            // SAFETY: the pointer stays inside the parameter block.
             Space::Param if fits(self.parameter_bytes) => {
+                // SAFETY: the pointer stays inside the parameter block.
                 copy(unsafe { self.parameters.add(offset as usize) }, to)
             }
             Space::Global if length == 0 || self.memory().is_accessible(offset, length) => {
