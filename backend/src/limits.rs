@@ -57,6 +57,9 @@ pub const ERROR_LOG_BYTES: usize = 16 << 10;
 /// Longest name of a variable or kernel, in bytes.
 pub const NAME_BYTES_MAX: usize = 16 << 10;
 
+/// Numbers of libraries and modules are below this: an entry takes some 150 bytes.
+pub const IMAGES_MAX: u32 = 1 << 18;
+
 /// Most kernels of one image.
 pub const KERNELS_MAX: u32 = 1 << 16;
 

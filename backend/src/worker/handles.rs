@@ -15,7 +15,7 @@ use super::numbers::Numbers;
 use super::staging::Staging;
 use super::uploads::Uploads;
 use crate::driver::{Driver, check};
-use crate::limits::QUERIED_STREAMS_MAX;
+use crate::limits::{IMAGES_MAX, QUERIED_STREAMS_MAX};
 
 /// All that a session has named.
 pub(super) struct Handles {
@@ -95,7 +95,7 @@ impl Handles {
             contexts: Numbers::new(CONTEXTS_MAX),
             streams: Numbers::new(HANDLES_MAX),
             events: Numbers::new(HANDLES_MAX),
-            images: Numbers::new(HANDLES_MAX),
+            images: Numbers::new(IMAGES_MAX),
             current: 0,
             fence: None,
         }
