@@ -253,7 +253,8 @@ impl Handles {
         Some(found)
     }
 
-    /// Whether nothing is queued or running in the current context, as far as that can be told soon.
+    /// Whether nothing is queued or running in the current context, as far as that can be told
+    /// soon.
     pub(super) fn is_idle(&self, driver: &Driver) -> bool {
         let streams = self.streams_of_current(QUERIED_STREAMS_MAX);
         // SAFETY: the streams are alive: they are removed from the table when they end.
