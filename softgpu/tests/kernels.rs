@@ -413,6 +413,49 @@ fn memory_from_the_device_heap() {
 }
 
 #[test]
+fn allocations_on_the_stack() {
+    let device = Device::new(KERNELS);
+    let out = device.zeroed::<i32>(64);
+    device.run(
+        "stack_allocation",
+        1,
+        64,
+        device.arguments("stack_allocation").add(out).add(13i32),
+    );
+    let result = device.download::<i32>(out, 64);
+    for (t, &value) in result.iter().enumerate() {
+        let expected: i32 = (0..13).map(|i| (12 - i) * t as i32 * (i + 1)).sum();
+        assert_eq!(value, expected, "{t}");
+    }
+    let arguments = device
+        .arguments("stack_allocation")
+        .add(out)
+        .add(100_000i32);
+    let config = LaunchConfig {
+        grid: [1; 3],
+        block: [1; 3],
+        dynamic_shared_bytes: 0,
+        cooperative: false,
+    };
+    let fault = device
+        .try_run("stack_allocation", &config, arguments)
+        .unwrap_err();
+    assert!(matches!(fault, Fault::Trap { .. }), "{fault}");
+}
+
+#[test]
+fn shared_addresses_wrap_at_32_bits() {
+    let device = Device::new(KERNELS);
+    let out = device.zeroed::<i32>(128);
+    device.run("mirrored", 1, 128, device.arguments("mirrored").add(out));
+    let result = device.download::<i32>(out, 128);
+    for t in 0..128i32 {
+        let expected = if t < 64 { 63 - t } else { 191 - t } * 2;
+        assert_eq!(result[t as usize], expected, "{t}");
+    }
+}
+
+#[test]
 fn a_spin_lock_in_diverged_lanes_makes_progress() {
     let device = Device::new(KERNELS);
     let (lock, count) = (device.zeroed::<i32>(1), device.zeroed::<i32>(1));

@@ -5,9 +5,8 @@ use crate::ptx::{Operand, ScalarType};
 
 use super::error::Result;
 use super::function::Lowering;
-use super::{
-    arithmetic, call, compare, control, convert, data, integer, memory, stack, synchronize, video,
-};
+use super::{arithmetic, call, compare, control, convert, data, fragment, integer, matrix};
+use super::{memory, stack, synchronize, video};
 
 /// Most dotted parts of an instruction's name.
 const PARTS_MAX: usize = 16;
@@ -63,6 +62,13 @@ impl<'m, 'a> Inst<'m, 'a> {
             .find_map(|(index, modifier)| Some((index, meaning(modifier)?)))?;
         self.taken |= 1 << index;
         Some(value)
+    }
+
+    /// Takes the first modifier nobody has taken yet.
+    pub(super) fn take_first(&mut self) -> Option<&'a str> {
+        let (index, modifier) = self.open().next()?;
+        self.taken |= 1 << index;
+        Some(modifier)
     }
 
     /// Takes the first modifier that is a type.
@@ -151,6 +157,8 @@ fn dispatch<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Re
         "bra" | "brx" | "ret" | "exit" | "trap" | "brkpt" | "pmevent" => control::lower(l, inst),
         "alloca" | "stacksave" | "stackrestore" => stack::lower(l, inst),
         "call" => call::lower(l, inst),
+        "mma" | "ldmatrix" | "movmatrix" => matrix::lower(l, inst),
+        "wmma" => fragment::lower(l, inst),
         "vabsdiff4" => video::lower(l, inst),
         _ => Err("it is not supported".to_owned()),
     }

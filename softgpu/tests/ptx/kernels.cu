@@ -277,3 +277,24 @@ extern "C" __global__ void lock_and_count(int *lock, int *count)
         }
     }
 }
+
+extern "C" __global__ void stack_allocation(int *out, int n)
+{
+    int *words = (int *)alloca(n * sizeof(int));
+    for (int i = 0; i < n; ++i)
+        words[i] = i * threadIdx.x;
+    int sum = 0;
+    for (int i = 0; i < n; ++i)
+        sum += words[n - 1 - i] * (i + 1);
+    out[threadIdx.x] = sum;
+}
+
+// The compiler computes `mirror - 4 t` in 32 bits, below zero, and adds the rest in the address.
+extern "C" __global__ void mirrored(int *out)
+{
+    __shared__ int mirror[128];
+    int t = threadIdx.x;
+    mirror[t] = t * 2;
+    __syncthreads();
+    out[t] = t < 64 ? mirror[63 - t] : mirror[64 + (127 - t)];
+}

@@ -1,0 +1,632 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Matrix instructions of a warp: `mma ldmatrix movmatrix`, and the arithmetic behind `wmma`.
+//!
+//! All are made of shuffles and ordinary arithmetic. With lane = 4g + t, every fragment layout of
+//! the PTX ISA has the same shape: register i of an 8-row block of A holds, in lane (g, t), some
+//! elements of row g; register i of an 8-column block of B holds, in lane (g, t), elements of
+//! column g with the same inner indices. So for the results of lane (g, t), row g and columns
+//! 2t and 2t + 1, the products of A's register i in lane (g, u) with B's in lane (column, u) are
+//! summed over u and i, and which inner index lies where does not matter.
+
+use crate::ir::{
+    Address, BinaryOp, FloatMode, FloatType, IntType, MemType, MemoryOrder, Op, Reg, Rounding,
+    ScalarType as IrType, ShuffleMode, Space, SpecialRegister, Src, TernaryOp, UnaryOp, Width,
+};
+use crate::ptx::{Operand, ScalarType};
+
+use super::error::Result;
+use super::function::Lowering;
+use super::instruction::Inst;
+
+/// What one register of a fragment holds and how two are multiplied.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Element {
+    /// Two `.bf16`.
+    Bf16x2,
+    /// Two `.f16`.
+    F16x2,
+    /// One `.f64`.
+    F64,
+    /// Four 8-bit integers, signed or not.
+    Int8x4 { signed: bool },
+    /// One `.tf32`.
+    Tf32,
+}
+
+impl Element {
+    pub(super) fn of(ty: &str) -> Option<Self> {
+        Some(match ty {
+            "f16" => Self::F16x2,
+            "bf16" => Self::Bf16x2,
+            "tf32" => Self::Tf32,
+            "f64" => Self::F64,
+            "s8" => Self::Int8x4 { signed: true },
+            "u8" => Self::Int8x4 { signed: false },
+            _ => return None,
+        })
+    }
+
+    /// The type of a register.
+    pub(super) fn register_type(self) -> ScalarType {
+        if self == Self::F64 {
+            ScalarType::F64
+        } else {
+            ScalarType::B32
+        }
+    }
+
+    /// Elements in a register.
+    pub(super) fn per_register(self) -> u32 {
+        match self {
+            Self::Bf16x2 | Self::F16x2 => 2,
+            Self::F64 | Self::Tf32 => 1,
+            Self::Int8x4 { .. } => 4,
+        }
+    }
+
+    /// The type that products are summed in.
+    pub(super) fn sum(self) -> Sum {
+        match self {
+            Self::F64 => Sum::F64,
+            Self::Int8x4 { .. } => Sum::S32,
+            _ => Sum::F32,
+        }
+    }
+}
+
+/// The type of a sum.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Sum {
+    F32,
+    F64,
+    S32,
+}
+
+/// A register of a fragment, as the values of one or more lanes.
+type Fragment = Vec<Src>;
+
+/// The lane's position in a fragment.
+#[derive(Clone, Copy)]
+pub(super) struct LanePosition {
+    /// Lane number.
+    pub(super) lane: Src,
+    /// `lane / 4`
+    pub(super) group: Src,
+    /// `lane % 4`
+    pub(super) thread: Src,
+}
+
+impl<'a> Lowering<'_, '_, 'a> {
+    // === arithmetic on 32-bit lane values ===
+
+    pub(super) fn compute(&mut self, op: BinaryOp, a: Src, b: Src) -> Result<Src> {
+        let dst = self.temporary32()?;
+        self.emit(Op::Binary { op, dst, a, b });
+        Ok(dst.into())
+    }
+
+    fn compute_unary(&mut self, op: UnaryOp, a: Src) -> Result<Src> {
+        let dst = self.temporary32()?;
+        self.emit(Op::Unary { op, dst, a });
+        Ok(dst.into())
+    }
+
+    /// `a * factor + b`
+    pub(super) fn multiply_add(&mut self, a: Src, factor: u64, b: Src) -> Result<Src> {
+        let dst = self.temporary32()?;
+        let op = TernaryOp::MadLow(IntType::U32);
+        self.emit(Op::Ternary {
+            op,
+            dst,
+            a,
+            b: Src::Imm(factor),
+            c: b,
+        });
+        Ok(dst.into())
+    }
+
+    pub(super) fn lane_position(&mut self) -> Result<LanePosition> {
+        let dst = self.temporary32()?;
+        self.emit(Op::ReadSpecial {
+            dst,
+            register: SpecialRegister::LaneId,
+        });
+        let lane = dst.into();
+        let group = self.compute(BinaryOp::Shr(IntType::U32), lane, Src::Imm(2))?;
+        let thread = self.compute(BinaryOp::And(Width::B32), lane, Src::Imm(3))?;
+        Ok(LanePosition {
+            lane,
+            group,
+            thread,
+        })
+    }
+
+    /// The value of a 32-bit register in another lane.
+    fn fetch(&mut self, a: Src, lane: Src) -> Result<Src> {
+        let dst = self.temporary32()?;
+        self.emit(Op::Shuffle {
+            mode: ShuffleMode::Index,
+            dst,
+            dst_pred: None,
+            a,
+            b: lane,
+            c: Src::Imm(31),
+            member_mask: Some(Src::Imm(u32::MAX.into())),
+        });
+        Ok(dst.into())
+    }
+
+    /// The value of a fragment's register in another lane.
+    fn fetch_element(&mut self, element: Element, a: Src, lane: Src) -> Result<Src> {
+        if element != Element::F64 {
+            return self.fetch(a, lane);
+        }
+        let low = self.compute_unary(UnaryOp::LowHalf64, a)?;
+        let high = self.compute_unary(UnaryOp::HighHalf64, a)?;
+        let (low, high) = (self.fetch(low, lane)?, self.fetch(high, lane)?);
+        let dst = self.temporary64()?;
+        self.emit(Op::Binary {
+            op: BinaryOp::Pack64,
+            dst,
+            a: low,
+            b: high,
+        });
+        Ok(dst.into())
+    }
+
+    /// What a register holds, in the form that products are made of.
+    fn factors(&mut self, element: Element, register: Src) -> Result<Fragment> {
+        let halves = match element {
+            Element::F64 | Element::Tf32 | Element::Int8x4 { .. } => return Ok(vec![register]),
+            // A bf16 is the upper half of an f32.
+            Element::Bf16x2 => {
+                let low = self.compute(BinaryOp::Shl(Width::B32), register, Src::Imm(16))?;
+                let mask = Src::Imm(0xffff_0000);
+                let high = self.compute(BinaryOp::And(Width::B32), register, mask)?;
+                return Ok(vec![low, high]);
+            }
+            Element::F16x2 => [register, self.compute_unary(UnaryOp::HighHalf32, register)?],
+        };
+        halves
+            .into_iter()
+            .map(|half| self.half_to_single(half))
+            .collect()
+    }
+
+    pub(super) fn half_to_single(&mut self, half: Src) -> Result<Src> {
+        let dst = self.temporary32()?;
+        self.emit(Op::Convert {
+            to: IrType::Float(FloatType::F32),
+            from: IrType::Float(FloatType::F16),
+            dst,
+            a: half,
+            rounding: Rounding::NearestEven,
+            integral: false,
+            flush: false,
+            saturate: false,
+            relu: false,
+        });
+        Ok(dst.into())
+    }
+
+    /// `sum + a * b` of one register each.
+    fn accumulate(
+        &mut self,
+        elements: [Element; 2],
+        a: &[Src],
+        b: &[Src],
+        mut sum: Src,
+    ) -> Result<Src> {
+        for (&a, &b) in a.iter().zip(b) {
+            let op = match elements {
+                [
+                    Element::Int8x4 { signed: a_signed },
+                    Element::Int8x4 { signed: b_signed },
+                ] => TernaryOp::DotProduct4 { a_signed, b_signed },
+                [Element::F64, _] => TernaryOp::Fma(FloatType::F64, FloatMode::default()),
+                _ => TernaryOp::Fma(FloatType::F32, FloatMode::default()),
+            };
+            let wide = elements[0] == Element::F64;
+            let dst = if wide {
+                self.temporary64()?
+            } else {
+                self.temporary32()?
+            };
+            self.emit(Op::Ternary {
+                op,
+                dst,
+                a,
+                b,
+                c: sum,
+            });
+            sum = dst.into();
+        }
+        Ok(sum)
+    }
+
+    /// The products of blocks: `a` holds the registers of each 8-row block, `b` those of each
+    /// 8-column block. The answer has, for each row block and within it each column block, the
+    /// two sums of this lane, added to `c` in the same order.
+    pub(super) fn multiply_blocks(
+        &mut self,
+        elements: [Element; 2],
+        a: &[Vec<Src>],
+        b: &[Vec<Src>],
+        c: &[Src],
+    ) -> Result<Vec<Src>> {
+        let position = self.lane_position()?;
+        let mut sums = c.to_vec();
+        for u in 0..4 {
+            let row_lane = self.compute(BinaryOp::And(Width::B32), position.lane, Src::Imm(28))?;
+            let row_lane = self.compute(BinaryOp::Or(Width::B32), row_lane, Src::Imm(u))?;
+            let rows = self.fetch_blocks(elements[0], a, row_lane)?;
+            for column in 0..2 {
+                let offset = Src::Imm(4 * column + u);
+                let column_lane = self.multiply_add(position.thread, 8, offset)?;
+                let columns = self.fetch_blocks(elements[1], b, column_lane)?;
+                for (row, row_factors) in rows.iter().enumerate() {
+                    for (block, column_factors) in columns.iter().enumerate() {
+                        let at = (row * b.len() + block) * 2 + column as usize;
+                        sums[at] =
+                            self.accumulate(elements, row_factors, column_factors, sums[at])?;
+                    }
+                }
+            }
+        }
+        Ok(sums)
+    }
+
+    /// The factors of all registers of each block, from another lane.
+    fn fetch_blocks(
+        &mut self,
+        element: Element,
+        blocks: &[Vec<Src>],
+        lane: Src,
+    ) -> Result<Vec<Fragment>> {
+        let mut all = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            let mut factors = Vec::new();
+            for &register in block {
+                let fetched = self.fetch_element(element, register, lane)?;
+                factors.extend(self.factors(element, fetched)?);
+            }
+            all.push(factors);
+        }
+        Ok(all)
+    }
+
+    // === operands ===
+
+    /// The registers of a vector operand.
+    pub(super) fn fragment(&mut self, operand: &Operand<'a>, ty: ScalarType) -> Result<Fragment> {
+        let elements = self.elements(operand);
+        elements
+            .iter()
+            .map(|element| self.source(element, ty))
+            .collect()
+    }
+
+    /// The accumulator: as sums, with f16 ones unpacked.
+    pub(super) fn accumulator(
+        &mut self,
+        operand: &Operand<'a>,
+        ty: ScalarType,
+    ) -> Result<Fragment> {
+        if ty != ScalarType::F16 {
+            return self.fragment(operand, ty);
+        }
+        let mut sums = Vec::new();
+        for register in self.fragment(operand, ScalarType::B32)? {
+            let high = self.compute_unary(UnaryOp::HighHalf32, register)?;
+            sums.push(self.half_to_single(register)?);
+            sums.push(self.half_to_single(high)?);
+        }
+        Ok(sums)
+    }
+
+    /// Writes sums to the result operand, packed if it is f16.
+    pub(super) fn store_sums(
+        &mut self,
+        operand: &Operand<'a>,
+        ty: ScalarType,
+        sums: &[Src],
+    ) -> Result<()> {
+        let registers = self.elements(operand);
+        let packed = ty == ScalarType::F16;
+        if registers.len() * (1 + usize::from(packed)) != sums.len() {
+            return Err(format!("its result has {} registers", registers.len()));
+        }
+        for (index, register) in registers.iter().enumerate() {
+            let register_type = if packed { ScalarType::B32 } else { ty };
+            let dst = self.destination(register, register_type)?;
+            self.emit(if packed {
+                Op::ConvertPack {
+                    to: FloatType::F16x2,
+                    dst,
+                    high: sums[2 * index + 1],
+                    low: sums[2 * index],
+                    rounding: Rounding::NearestEven,
+                    relu: false,
+                }
+            } else {
+                let width = if ty == ScalarType::F64 {
+                    Width::B64
+                } else {
+                    Width::B32
+                };
+                Op::Unary {
+                    op: UnaryOp::Move(width),
+                    dst,
+                    a: sums[index],
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Adds saturated: what `.satfinite` wants of the last step. `sums` were made from zero.
+    pub(super) fn add_saturated(&mut self, sums: &mut [Src], c: &[Src]) -> Result<()> {
+        for (sum, &c) in sums.iter_mut().zip(c) {
+            *sum = self.compute(BinaryOp::AddSaturate, *sum, c)?;
+        }
+        Ok(())
+    }
+}
+
+/// Checks the types of a multiplication and answers the elements of A and B.
+pub(super) fn elements_of(types: [&str; 4]) -> Result<[Element; 2]> {
+    let unknown = || "no such types are supported".to_owned();
+    let [d, a, b, c] = types;
+    let elements = [
+        Element::of(a).ok_or_else(unknown)?,
+        Element::of(b).ok_or_else(unknown)?,
+    ];
+    let same = elements[0] == elements[1]
+        || matches!(elements, [Element::Int8x4 { .. }, Element::Int8x4 { .. }]);
+    let sums_fit = match elements[0].sum() {
+        Sum::F64 => d == "f64" && c == "f64",
+        Sum::S32 => d == "s32" && c == "s32",
+        Sum::F32 if elements[0] == Element::F16x2 => {
+            matches!(d, "f16" | "f32") && matches!(c, "f16" | "f32")
+        }
+        Sum::F32 => d == "f32" && c == "f32",
+    };
+    if same && sums_fit {
+        Ok(elements)
+    } else {
+        Err(unknown())
+    }
+}
+
+/// The type of an accumulator register's content.
+pub(super) fn accumulator_type(name: &str) -> Result<ScalarType> {
+    ScalarType::from_name(name).ok_or_else(|| "it has no accumulator type".to_owned())
+}
+
+/// Takes the next modifier, whatever it is.
+fn take_next<'a>(inst: &mut Inst<'_, 'a>) -> Result<&'a str> {
+    inst.take_first()
+        .ok_or_else(|| "it has too few modifiers".to_owned())
+}
+
+/// `mma ldmatrix movmatrix`
+pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
+    if !inst.take("sync") || !inst.take("aligned") {
+        return Err("it needs .sync.aligned".to_owned());
+    }
+    match inst.opcode {
+        "mma" => lower_mma(l, inst),
+        "ldmatrix" => lower_load_matrix(l, inst),
+        _ => lower_transpose(l, inst),
+    }
+}
+
+/// Registers of A for each 8-row block and of B, of a shape and element type.
+fn blocks_of(shape: &str, element: Element) -> Option<(&'static [&'static [usize]], usize)> {
+    const ONE: &[&[usize]] = &[&[0]];
+    const TWO: &[&[usize]] = &[&[0], &[1]];
+    const FOUR: &[&[usize]] = &[&[0, 2], &[1, 3]];
+    Some(match (shape, element) {
+        ("m16n8k16", Element::F16x2 | Element::Bf16x2) => (FOUR, 2),
+        ("m16n8k8", Element::F16x2 | Element::Bf16x2) => (TWO, 1),
+        ("m16n8k8", Element::Tf32) => (FOUR, 2),
+        ("m16n8k4", Element::Tf32) => (TWO, 1),
+        ("m16n8k32", Element::Int8x4 { .. }) => (FOUR, 2),
+        ("m16n8k16", Element::Int8x4 { .. }) => (TWO, 1),
+        ("m8n8k16", Element::Int8x4 { .. }) | ("m8n8k4", Element::F64) => (ONE, 1),
+        _ => return None,
+    })
+}
+
+/// `mma.sync.aligned.shape.row.col{.satfinite}.dtype.atype.btype.ctype d, a, b, c`
+fn lower_mma<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
+    let shape = take_next(inst)?;
+    if !inst.take("row") || !inst.take("col") {
+        return Err("it needs .row.col".to_owned());
+    }
+    let saturate = inst.take("satfinite");
+    let types = [
+        take_next(inst)?,
+        take_next(inst)?,
+        take_next(inst)?,
+        take_next(inst)?,
+    ];
+    let elements = elements_of(types)?;
+    let (row_blocks, column_registers) = blocks_of(shape, elements[0])
+        .ok_or_else(|| format!("shape {shape} of these types is not supported"))?;
+    let is_int = elements[0].sum() == Sum::S32;
+    if saturate && !is_int {
+        return Err(".satfinite needs integers".to_owned());
+    }
+    let [d, a, b, c] = inst.finish()?;
+    let a = l.fragment(a, elements[0].register_type())?;
+    let b = l.fragment(b, elements[1].register_type())?;
+    let c = l.accumulator(c, accumulator_type(types[3])?)?;
+    let row_registers: usize = row_blocks.iter().map(|block| block.len()).sum();
+    if a.len() != row_registers || b.len() != column_registers || c.len() != 2 * row_blocks.len() {
+        return Err("its operands have another number of registers".to_owned());
+    }
+    let rows: Vec<Vec<Src>> = row_blocks
+        .iter()
+        .map(|block| block.iter().map(|&i| a[i]).collect())
+        .collect();
+    let zeros = vec![Src::Imm(0); c.len()];
+    let start = if saturate { &zeros } else { &c };
+    let mut sums = l.multiply_blocks(elements, &rows, &[b], start)?;
+    if saturate {
+        l.add_saturated(&mut sums, &c)?;
+    }
+    l.store_sums(d, accumulator_type(types[0])?, &sums)
+}
+
+/// `ldmatrix.sync.aligned.m8n8.num{.trans}{.shared}.b16 r, [p]`
+fn lower_load_matrix<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
+    let shape = inst.take("m8n8");
+    let count = inst.take_any(|modifier| {
+        Some(match modifier {
+            "x1" => 1,
+            "x2" => 2,
+            "x4" => 4,
+            _ => return None,
+        })
+    });
+    let transposed = inst.take("trans");
+    let is_shared = inst.take("shared") || inst.take("shared::cta");
+    let (true, Some(count), ScalarType::B16) = (shape, count, inst.take_type()?) else {
+        return Err("this form is not supported".to_owned());
+    };
+    let [d, p] = inst.finish()?;
+    let registers = l.elements(d);
+    if registers.len() != count {
+        return Err(format!(
+            "its result has {} registers instead of {count}",
+            registers.len()
+        ));
+    }
+    let space = if is_shared {
+        Space::Shared
+    } else {
+        Space::Generic
+    };
+    let (space, address) = l.address(p, space)?;
+    let mut address = l.address_value(&address)?;
+    if space == Space::Generic {
+        let dst = l.temporary64()?;
+        let space = Space::Shared;
+        l.emit(Op::ConvertAddress {
+            space,
+            to_generic: false,
+            dst,
+            a: address,
+        });
+        address = dst.into();
+    }
+    let address = l.compute_unary(UnaryOp::LowHalf64, address)?;
+    let position = l.lane_position()?;
+    let mut loaded = Vec::with_capacity(count);
+    for matrix in 0..count as u64 {
+        loaded.push(if transposed {
+            load_column(l, position, matrix, address)?
+        } else {
+            load_row(l, position, matrix, address)?
+        });
+    }
+    // The address may be in one of the results, so these are written last.
+    for (register, value) in registers.iter().zip(loaded) {
+        let dst = l.destination(register, ScalarType::B32)?;
+        l.emit(Op::Unary {
+            op: UnaryOp::Move(Width::B32),
+            dst,
+            a: value.into(),
+        });
+    }
+    Ok(())
+}
+
+fn load_shared(l: &mut Lowering<'_, '_, '_>, ty: MemType, row: Src, offset: Src) -> Result<Reg> {
+    let at = l.temporary32()?;
+    l.emit(Op::Binary {
+        op: BinaryOp::Add(IntType::U32),
+        dst: at,
+        a: row,
+        b: offset,
+    });
+    let dst = l.temporary32()?;
+    l.emit(Op::Load {
+        space: Space::Shared,
+        ty,
+        order: MemoryOrder::Weak,
+        dst: vec![Some(dst)],
+        address: Address::new(at, 0),
+    });
+    Ok(dst)
+}
+
+/// Elements 2t and 2t + 1 of row g; lane 8m + r has the address of row r of matrix m.
+fn load_row(
+    l: &mut Lowering<'_, '_, '_>,
+    position: LanePosition,
+    matrix: u64,
+    address: Src,
+) -> Result<Reg> {
+    let add = BinaryOp::Add(IntType::U32);
+    let lane = l.compute(add, position.group, Src::Imm(8 * matrix))?;
+    let row = l.fetch(address, lane)?;
+    let offset = l.compute(BinaryOp::Shl(Width::B32), position.thread, Src::Imm(2))?;
+    load_shared(l, MemType::U32, row, offset)
+}
+
+/// Elements g of rows 2t and 2t + 1.
+fn load_column(
+    l: &mut Lowering<'_, '_, '_>,
+    position: LanePosition,
+    matrix: u64,
+    address: Src,
+) -> Result<Reg> {
+    let offset = l.compute(BinaryOp::Shl(Width::B32), position.group, Src::Imm(1))?;
+    let mut halves = Vec::with_capacity(2);
+    for row in 0..2 {
+        let lane = l.multiply_add(position.thread, 2, Src::Imm(8 * matrix + row))?;
+        let row = l.fetch(address, lane)?;
+        halves.push(load_shared(l, MemType::U16, row, offset)?);
+    }
+    let dst = l.temporary32()?;
+    let (a, b) = (halves[0].into(), halves[1].into());
+    l.emit(Op::Binary {
+        op: BinaryOp::Pack32,
+        dst,
+        a,
+        b,
+    });
+    Ok(dst)
+}
+
+/// `movmatrix.sync.aligned.m8n8.trans.b16 d, a`
+fn lower_transpose<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
+    let known = inst.take("m8n8") && inst.take("trans");
+    if !known || inst.take_type()? != ScalarType::B16 {
+        return Err("this form is not supported".to_owned());
+    }
+    let [d, a] = inst.finish()?;
+    let a = l.source(a, ScalarType::B32)?;
+    let position = l.lane_position()?;
+    // Column g of rows 2t and 2t + 1 lies in lane 4 * row + g / 2, in half g % 2.
+    let column = l.compute(BinaryOp::Shr(IntType::U32), position.group, Src::Imm(1))?;
+    let half = l.compute(BinaryOp::And(Width::B32), position.group, Src::Imm(1))?;
+    let shift = l.compute(BinaryOp::Shl(Width::B32), half, Src::Imm(4))?;
+    let mut halves = Vec::with_capacity(2);
+    for row in 0..2 {
+        let lane = l.compute(BinaryOp::Add(IntType::U32), column, Src::Imm(4 * row))?;
+        let lane = l.multiply_add(position.thread, 8, lane)?;
+        let both = l.fetch(a, lane)?;
+        halves.push(l.compute(BinaryOp::Shr(IntType::U32), both, shift)?);
+    }
+    let dst = l.destination(d, ScalarType::B32)?;
+    l.emit(Op::Binary {
+        op: BinaryOp::Pack32,
+        dst,
+        a: halves[0],
+        b: halves[1],
+    });
+    Ok(())
+}
