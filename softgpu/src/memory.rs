@@ -8,9 +8,9 @@
 //! first allocated and given back to the operating system when freed; it stays mapped, so that a
 //! stale access that slips through a race can read zeros but never crash the process.
 //!
-//! A byte per granule ([`ALLOCATION_GRANULE_BYTES`]) says whether it is allocated. An access is
-//! legal when all its granules are, or when it lies in registered host memory or in a peer's
-//! memory.
+//! A byte per granule ([`ALLOCATION_GRANULE_BYTES`](GRANULE)) says whether it is allocated. An
+//! access is legal when all its granules are, or when it lies in registered host memory or in a
+//! peer's memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
