@@ -114,6 +114,7 @@ pub(crate) fn run(
     mask: &Mask,
     builtin: Builtin,
 ) -> Result<(), BuiltinError> {
+    let (mut failed, mut first_warp) = (None, 0);
     for lane in mask.lanes(lanes.warps) {
         let area = u64::from(lanes.local_end);
         let mut call = Call {
@@ -124,7 +125,15 @@ pub(crate) fn run(
         };
         match builtin {
             Builtin::Printf => print(launch, &mut call)?,
-            Builtin::AssertFail => return Err(fail_assertion(launch, &call)?),
+            // The whole warp prints, then all is over.
+            Builtin::AssertFail if failed.is_none() => {
+                failed = Some(fail_assertion(launch, &call)?);
+                first_warp = lane / WARP;
+            }
+            Builtin::AssertFail if lane / WARP == first_warp => {
+                fail_assertion(launch, &call)?;
+            }
+            Builtin::AssertFail => break,
             Builtin::Malloc => {
                 let bytes = call.argument(0, 8);
                 let address = launch.memory.alloc(bytes.max(1)).unwrap_or(0);
@@ -141,7 +150,7 @@ pub(crate) fn run(
             }
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 fn print(launch: &Launch<'_>, call: &mut Call<'_>) -> Result<(), BuiltinError> {

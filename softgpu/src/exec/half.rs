@@ -4,9 +4,10 @@
 //!
 //! Values are widened, computed so that nothing is rounded twice, and rounded once to nearest even.
 
+use super::code::Code;
 use super::float::{self, FloatOp, NAN_F32};
-use super::lanes::{Execute, Op2, Op3, pick2, pick3};
-use super::level::CpuLevel;
+use super::lanes::{Execute, Lanes, Step, WARP, store};
+use super::level::{CpuLevel, Level};
 use crate::ir::{FloatMode, FloatType};
 
 /// NaN of both 16-bit formats.
@@ -111,23 +112,28 @@ pub(crate) fn round_to_odd(value: f64, error: f64) -> f32 {
 /// `a * b + c`, rounded once.
 #[inline(always)]
 pub(crate) fn fma<H: Half>(a: u16, b: u16, c: u16) -> u16 {
-    let product = f64::from(H::widen(a)) * f64::from(H::widen(b));
-    let addend = f64::from(H::widen(c));
+    H::narrow(fma_before_rounding(H::widen(a), H::widen(b), H::widen(c)))
+}
+
+/// `a * b + c` of halves, so that rounding it to a half gives the right result.
+#[inline(always)]
+fn fma_before_rounding(a: f32, b: f32, c: f32) -> f32 {
+    let product = f64::from(a) * f64::from(b);
+    let addend = f64::from(c);
     let sum = product + addend;
     // Exact error of the sum.
     let back = sum - product;
     let error = (product - (sum - back)) + (addend - back);
-    H::narrow(round_to_odd(sum, if error.is_nan() { 0.0 } else { error }))
+    round_to_odd(sum, if error.is_nan() { 0.0 } else { error })
 }
 
-/// `a * b + c` in f16, rounded once: the product is exact in f32, and so is the error of the sum.
+/// The same for f16, whose product and error of the sum are exact in f32.
 #[inline(always)]
-pub(crate) fn fma_f16(a: u16, b: u16, c: u16) -> u16 {
-    let product = F16::widen(a) * F16::widen(b);
-    let addend = F16::widen(c);
-    let sum = product + addend;
+fn fma_f16_before_rounding(a: f32, b: f32, c: f32) -> f32 {
+    let product = a * b;
+    let sum = product + c;
     let back = sum - product;
-    let error = (product - (sum - back)) + (addend - back);
+    let error = (product - (sum - back)) + (c - back);
     let bits = sum.to_bits();
     let toward_zero = (error > 0.0) != (sum > 0.0);
     let odd = if toward_zero {
@@ -137,7 +143,7 @@ pub(crate) fn fma_f16(a: u16, b: u16, c: u16) -> u16 {
     } | 1;
     // An error that is NaN comes from an infinite sum.
     let is_inexact = error != 0.0 && !error.is_nan() && bits & 1 == 0;
-    F16::narrow(f32::from_bits(if is_inexact { odd } else { bits }))
+    f32::from_bits(if is_inexact { odd } else { bits })
 }
 
 #[inline(always)]
@@ -223,84 +229,140 @@ pub(crate) fn min_max_f64(is_max: bool, a: u64, b: u64) -> u64 {
 
 // === Lane loops, without modifiers ===
 
-macro_rules! half_ops {
-    ($($name:ident = $half:ident, $packed:ident, $f:expr;)*) => {$(
-        struct $half;
-        struct $packed;
-        impl Op2 for $half {
-            type A = u32;
-            type B = u32;
-            type R = u32;
-            #[inline(always)]
-            fn f(a: u32, b: u32, _: u64) -> u32 {
-                $f(a as u16, b as u16).into()
-            }
-        }
-        impl Op2 for $packed {
-            type A = u32;
-            type B = u32;
-            type R = u32;
-            #[inline(always)]
-            fn f(a: u32, b: u32, _: u64) -> u32 {
-                let low = $f(a as u16, b as u16);
-                let high = $f((a >> 16) as u16, (b >> 16) as u16);
-                u32::from(low) | u32::from(high) << 16
-            }
-        }
-        fn $name(is_packed: bool, level: CpuLevel) -> Execute {
-            if is_packed { pick2::<$packed>(level) } else { pick2::<$half>(level) }
-        }
-    )*};
+/// An operation on halves, through f32.
+pub(crate) trait HalfOp {
+    /// Both halves of the lane.
+    const PACKED: bool;
+    /// bf16 instead of f16.
+    const BRAIN: bool;
+    const OPERANDS: usize;
+    fn f(a: f32, b: f32, c: f32) -> f32;
 }
 
-half_ops! {
-    add_f16 = AddF16, AddF16x2, add::<F16>;
-    sub_f16 = SubF16, SubF16x2, sub::<F16>;
-    mul_f16 = MulF16, MulF16x2, mul_f16_exact;
-    add_bf16 = AddBf16, AddBf16x2, add::<Bf16>;
-    sub_bf16 = SubBf16, SubBf16x2, sub::<Bf16>;
-    mul_bf16 = MulBf16, MulBf16x2, mul::<Bf16>;
+struct Add<const PACKED: bool, const BRAIN: bool>;
+impl<const PACKED: bool, const BRAIN: bool> HalfOp for Add<PACKED, BRAIN> {
+    const PACKED: bool = PACKED;
+    const BRAIN: bool = BRAIN;
+    const OPERANDS: usize = 2;
+    #[inline(always)]
+    fn f(a: f32, b: f32, _: f32) -> f32 {
+        a + b
+    }
 }
 
-/// The product of two f16 is exact in f32.
+struct Sub<const PACKED: bool, const BRAIN: bool>;
+impl<const PACKED: bool, const BRAIN: bool> HalfOp for Sub<PACKED, BRAIN> {
+    const PACKED: bool = PACKED;
+    const BRAIN: bool = BRAIN;
+    const OPERANDS: usize = 2;
+    #[inline(always)]
+    fn f(a: f32, b: f32, _: f32) -> f32 {
+        a - b
+    }
+}
+
+struct Mul<const PACKED: bool, const BRAIN: bool>;
+impl<const PACKED: bool, const BRAIN: bool> HalfOp for Mul<PACKED, BRAIN> {
+    const PACKED: bool = PACKED;
+    const BRAIN: bool = BRAIN;
+    const OPERANDS: usize = 2;
+    #[inline(always)]
+    fn f(a: f32, b: f32, _: f32) -> f32 {
+        if BRAIN {
+            round_to_odd(f64::from(a) * f64::from(b), 0.0)
+        } else {
+            a * b
+        }
+    }
+}
+
+struct Fma<const PACKED: bool, const BRAIN: bool>;
+impl<const PACKED: bool, const BRAIN: bool> HalfOp for Fma<PACKED, BRAIN> {
+    const PACKED: bool = PACKED;
+    const BRAIN: bool = BRAIN;
+    const OPERANDS: usize = 3;
+    #[inline(always)]
+    fn f(a: f32, b: f32, c: f32) -> f32 {
+        if BRAIN {
+            fma_before_rounding(a, b, c)
+        } else {
+            fma_f16_before_rounding(a, b, c)
+        }
+    }
+}
+
+/// # Safety
+/// `code` was decoded for the running function; the CPU has level `L`.
 #[inline(always)]
-fn mul_f16_exact(a: u16, b: u16) -> u16 {
-    F16::narrow(F16::widen(a) * F16::widen(b))
+unsafe fn run_half<L: Level, O: HalfOp>(lanes: &mut Lanes, code: &Code) -> Step {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (a, step_a) = lanes.source::<u32>(code.a);
+        let (b, step_b) = lanes.source::<u32>(code.b);
+        let third = if O::OPERANDS == 3 { code.c } else { code.b };
+        let (c, step_c) = lanes.source::<u32>(third);
+        let target = lanes.target::<u32>(code.dst);
+        for warp in 0..lanes.warps {
+            let mask = *lanes.masks.add(warp);
+            if mask == 0 {
+                continue;
+            }
+            let a = &*a.add(warp * step_a).cast::<[u32; WARP]>();
+            let b = &*b.add(warp * step_b).cast::<[u32; WARP]>();
+            let c = &*c.add(warp * step_c).cast::<[u32; WARP]>();
+            let mut out = halves::<L, O>(a, b, c);
+            if O::PACKED {
+                let high = halves::<L, O>(&shifted(a), &shifted(b), &shifted(c));
+                for lane in 0..WARP {
+                    out[lane] |= high[lane] << 16;
+                }
+            }
+            store::<L, u32>(mask, &out, target.add(warp * WARP));
+        }
+    }
+    Step::Next
 }
 
-macro_rules! half_fma {
-    ($($half:ident, $packed:ident, $f:expr;)*) => {$(
-        struct $half;
-        struct $packed;
-        impl Op3 for $half {
-            type A = u32;
-            type B = u32;
-            type C = u32;
-            type R = u32;
-            #[inline(always)]
-            fn f(a: u32, b: u32, c: u32, _: u64) -> u32 {
-                $f(a as u16, b as u16, c as u16).into()
-            }
-        }
-        impl Op3 for $packed {
-            type A = u32;
-            type B = u32;
-            type C = u32;
-            type R = u32;
-            #[inline(always)]
-            fn f(a: u32, b: u32, c: u32, _: u64) -> u32 {
-                let low = $f(a as u16, b as u16, c as u16);
-                let high = $f((a >> 16) as u16, (b >> 16) as u16, (c >> 16) as u16);
-                u32::from(low) | u32::from(high) << 16
-            }
-        }
-    )*};
+#[inline(always)]
+fn shifted(values: &[u32; WARP]) -> [u32; WARP] {
+    let mut out = [0; WARP];
+    for lane in 0..WARP {
+        out[lane] = values[lane] >> 16;
+    }
+    out
 }
 
-half_fma! {
-    FmaF16, FmaF16x2, fma_f16;
-    FmaBf16, FmaBf16x2, fma::<Bf16>;
+/// The operation on the low halves.
+///
+/// # Safety
+/// The CPU has level `L`.
+#[inline(always)]
+unsafe fn halves<L: Level, O: HalfOp>(
+    a: &[u32; WARP],
+    b: &[u32; WARP],
+    c: &[u32; WARP],
+) -> [u32; WARP] {
+    let mut wide = [0.0; WARP];
+    let mut out = [0; WARP];
+    if O::BRAIN {
+        for lane in 0..WARP {
+            let widen = |bits: u32| f32::from_bits(bits << 16);
+            out[lane] = Bf16::narrow(O::f(widen(a[lane]), widen(b[lane]), widen(c[lane]))).into();
+        }
+        return out;
+    }
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (a, b) = (L::widen_f16(a), L::widen_f16(b));
+        let c = if O::OPERANDS == 3 { L::widen_f16(c) } else { b };
+        for lane in 0..WARP {
+            wide[lane] = O::f(a[lane], b[lane], c[lane]);
+        }
+        L::narrow_f16(&wide)
+    }
 }
+
+super::lanes::versions!(run_half, HalfOp, pick_half, half_v4, half_v3, half_portable);
 
 /// Code for an operation without modifiers; `None`: scalar.
 pub(crate) fn code(
@@ -313,18 +375,22 @@ pub(crate) fn code(
         return None;
     }
     let is_packed = matches!(ty, FloatType::F16x2 | FloatType::Bf16x2);
-    let is_f16 = matches!(ty, FloatType::F16 | FloatType::F16x2);
-    Some(match (op, is_f16, is_packed) {
-        (FloatOp::Add, true, _) => add_f16(is_packed, level),
-        (FloatOp::Sub, true, _) => sub_f16(is_packed, level),
-        (FloatOp::Mul, true, _) => mul_f16(is_packed, level),
-        (FloatOp::Add, false, _) => add_bf16(is_packed, level),
-        (FloatOp::Sub, false, _) => sub_bf16(is_packed, level),
-        (FloatOp::Mul, false, _) => mul_bf16(is_packed, level),
-        (FloatOp::Fma, true, true) => pick3::<FmaF16x2>(level),
-        (FloatOp::Fma, true, false) => pick3::<FmaF16>(level),
-        (FloatOp::Fma, false, true) => pick3::<FmaBf16x2>(level),
-        (FloatOp::Fma, false, false) => pick3::<FmaBf16>(level),
+    let is_brain = matches!(ty, FloatType::Bf16 | FloatType::Bf16x2);
+    macro_rules! pick {
+        ($op:ident) => {
+            match (is_packed, is_brain) {
+                (false, false) => pick_half::<$op<false, false>>(level),
+                (true, false) => pick_half::<$op<true, false>>(level),
+                (false, true) => pick_half::<$op<false, true>>(level),
+                (true, true) => pick_half::<$op<true, true>>(level),
+            }
+        };
+    }
+    Some(match op {
+        FloatOp::Add => pick!(Add),
+        FloatOp::Sub => pick!(Sub),
+        FloatOp::Mul => pick!(Mul),
+        FloatOp::Fma => pick!(Fma),
         _ => return None,
     })
 }
@@ -376,8 +442,9 @@ mod tests {
             let expected = format.fma(x, y, z, NearestEven) as u16;
             assert_eq!(fma::<H>(a, b, c), expected, "{a:x} * {b:x} + {c:x}");
             if format == softfloat::F16 {
-                assert_eq!(fma_f16(a, b, c), expected, "{a:x} * {b:x} + {c:x}");
-                assert_eq!(mul_f16_exact(a, b), mul::<H>(a, b));
+                let [a, b, c] = [a, b, c].map(F16::widen);
+                assert_eq!(F16::narrow(fma_f16_before_rounding(a, b, c)), expected);
+                assert_eq!(F16::narrow(a * b), mul::<H>(F16::narrow(a), F16::narrow(b)));
             }
         }
     }

@@ -26,12 +26,14 @@ use crate::printf::PrintfSink;
 
 /// Time a launch runs on the caller's thread alone before it asks others for help.
 const HELP_AFTER: Duration = Duration::from_micros(20);
-/// Blocks that one thread holds at a time in a launch that is not cooperative.
-const BLOCKS_PER_WORKER_MAX: usize = 64;
+/// Blocks and threads that one multiprocessor holds at a time. A worker stands for a multiprocessor, but
+/// as it may have to do the work of all, it holds as many blocks as all would.
+const BLOCKS_PER_MULTIPROCESSOR: usize = 32;
+const THREADS_PER_MULTIPROCESSOR: usize = 2048;
 /// Bytes of the grid workspace of a cooperative launch.
 const WORKSPACE_BYTES: u64 = 512;
-/// Multiprocessors that `%nsmid` reports.
-const MULTIPROCESSORS: u32 = 16;
+/// Blocks whose memory a thread keeps for its next blocks.
+const KEPT_BLOCKS_MAX: usize = 64;
 
 /// Shape of a launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) is_stopping: AtomicBool,
     cancel: Option<&'a AtomicBool>,
     config: LaunchConfig,
+    /// Threads that may take part.
+    workers: u32,
     tables: Arc<LaneTables>,
     grid_id: u64,
     workspace: u64,
@@ -98,8 +102,8 @@ impl Launch<'_> {
             block_dimension: self.config.block,
             block_index: index,
             grid_dimension: self.config.grid,
-            multiprocessor: multiprocessor % MULTIPROCESSORS,
-            multiprocessors: MULTIPROCESSORS,
+            multiprocessor,
+            multiprocessors: self.workers,
             grid_id: self.grid_id,
             dynamic_shared_bytes: self.config.dynamic_shared_bytes,
             total_shared_bytes: self.shared_bytes,
@@ -166,6 +170,7 @@ pub fn launch(
         is_stopping: AtomicBool::new(false),
         cancel: options.cancel,
         config: *config,
+        workers: options.workers.max(1) as u32,
         tables: tables(config.block, warps as u32 * 32),
         grid_id: GRID_ID.fetch_add(1, Ordering::Relaxed),
         workspace: workspace.address,
@@ -353,7 +358,7 @@ impl<'a> Scheduler<'a> {
             if self.launch.is_stopping.load(Ordering::Relaxed) || self.launch.is_cancelled() {
                 return Ok(());
             }
-            let has_room = self.launch.config.cooperative || waiting.len() < BLOCKS_PER_WORKER_MAX;
+            let has_room = self.launch.config.cooperative || waiting.len() < self.resident_max();
             let fresh = if has_room { self.take() } else { None };
             let mut block = match fresh {
                 Some(index) => Block::new(self.launch, index, worker, take_buffers())
@@ -395,6 +400,12 @@ impl<'a> Scheduler<'a> {
         }
     }
 
+    /// Blocks that one worker holds at a time in a launch that is not cooperative.
+    fn resident_max(&self) -> usize {
+        let each = THREADS_PER_MULTIPROCESSOR / (self.launch.warps * 32);
+        each.min(BLOCKS_PER_MULTIPROCESSOR) * self.launch.workers as usize
+    }
+
     /// The index of the next block.
     fn take(&self) -> Option<[u32; 3]> {
         if self.next.load(Ordering::Relaxed) >= self.blocks {
@@ -427,9 +438,7 @@ fn take_buffers() -> Buffers {
 
 fn give_back(buffers: Buffers) {
     KEPT.with_borrow_mut(|kept| {
-        if kept.len() < BLOCKS_PER_WORKER_MAX
-            && buffers.bytes() * (kept.len() + 1) <= KEPT_BYTES_MAX
-        {
+        if kept.len() < KEPT_BLOCKS_MAX && buffers.bytes() * (kept.len() + 1) <= KEPT_BYTES_MAX {
             kept.push(buffers);
         }
     });

@@ -5,6 +5,7 @@
 //! decoded. A [`Level`] gives those loops the operations that need intrinsics: compares into bit
 //! masks, blends by bit mask, and gathers.
 
+use super::half::{F16, Half};
 use super::lanes::WARP;
 
 /// Instruction set levels, worst first.
@@ -193,6 +194,18 @@ pub(crate) trait Level {
         low_bits: u64,
     ) -> Option<[u64; WARP]>;
 
+    /// The f16 in the low halves.
+    ///
+    /// # Safety
+    /// The CPU has this level.
+    unsafe fn widen_f16(values: &[u32; WARP]) -> [f32; WARP];
+
+    /// Rounds to f16, to nearest even; NaN becomes 0x7fff.
+    ///
+    /// # Safety
+    /// The CPU has this level.
+    unsafe fn narrow_f16(values: &[f32; WARP]) -> [u32; WARP];
+
     /// `values[index[i] % 32]`.
     ///
     /// # Safety
@@ -304,6 +317,24 @@ impl Level for Portable {
     }
 
     #[inline(always)]
+    unsafe fn widen_f16(values: &[u32; WARP]) -> [f32; WARP] {
+        let mut out = [0.0; WARP];
+        for lane in 0..WARP {
+            out[lane] = F16::widen(values[lane] as u16);
+        }
+        out
+    }
+
+    #[inline(always)]
+    unsafe fn narrow_f16(values: &[f32; WARP]) -> [u32; WARP] {
+        let mut out = [0; WARP];
+        for lane in 0..WARP {
+            out[lane] = F16::narrow(values[lane]).into();
+        }
+        out
+    }
+
+    #[inline(always)]
     unsafe fn matches32(values: *const u32, origin: u32, steps: &[u32; WARP]) -> u32 {
         // SAFETY: the caller gives 32 lanes.
         let values = unsafe { &*values.cast::<[u32; WARP]>() };
@@ -346,6 +377,7 @@ mod x86 {
     )]
     use std::arch::x86_64::*;
 
+    use super::super::half::NAN_16;
     use super::predicate as p;
     use super::{CompareLane, Level, WARP};
 
@@ -489,6 +521,35 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn widen_f16(values: &[u32; WARP]) -> [f32; WARP] {
+            let mut out = [0.0; WARP];
+            unsafe {
+                for half in 0..2 {
+                    let value = _mm512_loadu_epi32(values.as_ptr().add(half * 16).cast());
+                    let value = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(value));
+                    _mm512_storeu_ps(out.as_mut_ptr().add(half * 16), value);
+                }
+            }
+            out
+        }
+
+        #[inline(always)]
+        unsafe fn narrow_f16(values: &[f32; WARP]) -> [u32; WARP] {
+            let mut out = [0; WARP];
+            unsafe {
+                for half in 0..2 {
+                    let value = _mm512_loadu_ps(values.as_ptr().add(half * 16));
+                    let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(value, value);
+                    let narrow = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value);
+                    let narrow = _mm512_cvtepu16_epi32(narrow);
+                    let narrow = _mm512_mask_set1_epi32(narrow, nan, NAN_16.into());
+                    _mm512_storeu_epi32(out.as_mut_ptr().add(half * 16).cast(), narrow);
+                }
+            }
+            out
+        }
+
+        #[inline(always)]
         unsafe fn matches32(values: *const u32, origin: u32, steps: &[u32; WARP]) -> u32 {
             let mut bits = 0;
             unsafe {
@@ -619,6 +680,43 @@ mod x86 {
             unsafe {
                 <super::Portable as Level>::offsets64(values, offset, mask, start, limit, low_bits)
             }
+        }
+
+        #[inline(always)]
+        unsafe fn widen_f16(values: &[u32; WARP]) -> [f32; WARP] {
+            let mut out = [0.0; WARP];
+            unsafe {
+                // Gathers the low halves of eight lanes into 128 bits.
+                let pick = _mm256_setr_epi8(
+                    0, 1, 4, 5, 8, 9, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1, 0, 1, 4, 5, 8, 9, 12,
+                    13, -1, -1, -1, -1, -1, -1, -1, -1,
+                );
+                for part in 0..4 {
+                    let value = _mm256_loadu_si256(values.as_ptr().add(part * 8).cast());
+                    let value =
+                        _mm256_permute4x64_epi64::<0b1000>(_mm256_shuffle_epi8(value, pick));
+                    let value = _mm256_cvtph_ps(_mm256_castsi256_si128(value));
+                    _mm256_storeu_ps(out.as_mut_ptr().add(part * 8), value);
+                }
+            }
+            out
+        }
+
+        #[inline(always)]
+        unsafe fn narrow_f16(values: &[f32; WARP]) -> [u32; WARP] {
+            let mut out = [0; WARP];
+            unsafe {
+                let replacement = _mm256_set1_epi32(NAN_16.into());
+                for part in 0..4 {
+                    let value = _mm256_loadu_ps(values.as_ptr().add(part * 8));
+                    let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(value, value));
+                    let narrow = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value);
+                    let narrow = _mm256_cvtepu16_epi32(narrow);
+                    let narrow = _mm256_blendv_epi8(narrow, replacement, nan);
+                    _mm256_storeu_si256(out.as_mut_ptr().add(part * 8).cast(), narrow);
+                }
+            }
+            out
         }
 
         #[inline(always)]

@@ -538,6 +538,46 @@ fn vector_compares_agree_with_scalar_ones_at_every_level() {
     float([1.0_f64, f64::INFINITY, f64::NAN, -3.0]);
 }
 
+/// The conversions of f16 at every CPU level of this machine agree, bit for bit.
+#[test]
+fn halves_convert_alike_at_every_level() {
+    use crate::exec::level::{Level, Portable};
+    fn check<L: Level>(values: &[u32; 32], floats: &[f32; 32]) {
+        // SAFETY: the caller has checked the level; the portable one runs everywhere.
+        unsafe {
+            let (ours, theirs) = (L::widen_f16(values), Portable::widen_f16(values));
+            for (ours, theirs) in ours.iter().zip(theirs) {
+                assert!(ours.to_bits() == theirs.to_bits() || ours.is_nan() && theirs.is_nan());
+            }
+            assert_eq!(L::narrow_f16(floats), Portable::narrow_f16(floats));
+        }
+    }
+    let mut bits = 0_u32;
+    for _ in 0..20_000 {
+        let values =
+            std::array::from_fn(|lane| bits.wrapping_add((lane as u32).wrapping_mul(0x1357_9bdf)));
+        let floats = values.map(|word: u32| {
+            // Mostly in the range of f16.
+            let scaled = f32::from_bits(word & 0x8fff_ffff | 0x3000_0000);
+            if word & 3 == 0 {
+                f32::from_bits(word)
+            } else {
+                scaled
+            }
+        });
+        #[cfg(target_arch = "x86_64")]
+        {
+            if CpuLevel::detect() >= CpuLevel::V3 {
+                check::<crate::exec::level::V3>(&values, &floats);
+            }
+            if CpuLevel::detect() >= CpuLevel::V4 {
+                check::<crate::exec::level::V4>(&values, &floats);
+            }
+        }
+        bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+    }
+}
+
 #[test]
 fn conversions() {
     let cvt = |from, to, dst, a: Reg, rounding, saturate| Op::Convert {
