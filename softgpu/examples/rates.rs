@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Measures how fast kernels run: `rates [--workers N] [NAME…]`. Kernels are in `rates.cu`.
 //!
-//! Prints, for each kernel, the processor time of a launch, executed lane-instructions per second of
-//! it, and the average lanes an instruction was executed for. Processor time, because on a busy
+//! Prints, for each kernel, the processor time of a launch, executed lane-instructions per second
+//! of it, and the average lanes an instruction was executed for. Processor time, because on a busy
 //! machine the time on the clock says nothing.
 
 use std::sync::Arc;

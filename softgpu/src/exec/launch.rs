@@ -26,8 +26,8 @@ use crate::printf::PrintfSink;
 
 /// Time a launch runs on the caller's thread alone before it asks others for help.
 const HELP_AFTER: Duration = Duration::from_micros(20);
-/// Blocks and threads that one multiprocessor holds at a time. A worker stands for a multiprocessor, but
-/// as it may have to do the work of all, it holds as many blocks as all would.
+/// Blocks and threads that one multiprocessor holds at a time. A worker stands for a
+/// multiprocessor, but as it may have to do the work of all, it holds as many blocks as all would.
 const BLOCKS_PER_MULTIPROCESSOR: usize = 32;
 const THREADS_PER_MULTIPROCESSOR: usize = 2048;
 /// Bytes of the grid workspace of a cooperative launch.
