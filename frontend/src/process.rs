@@ -5,6 +5,8 @@
 //! and the locks may be held by threads that the child does not have. So the child starts afresh,
 //! as a process that never called. It finds out by a page that the operating system wipes on fork,
 //! which costs a load and no system call; where the system cannot, the process id is compared.
+//! A child that never calls must not keep its parent's session alive either, so its copy of the
+//! socket is closed at the fork.
 //!
 //! Nothing here is ever freed: threads may use it until the process ends.
 
@@ -58,6 +60,8 @@ static FRONTEND: AtomicPtr<Frontend> = AtomicPtr::new(std::ptr::null_mut());
 static MARK: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
 /// Whether the page is not wiped on fork.
 static COMPARE_PIDS: AtomicBool = AtomicBool::new(false);
+/// Whether forks are noticed at once.
+static HANDLES_FORK: AtomicBool = AtomicBool::new(false);
 static EPOCHS: AtomicU64 = AtomicU64::new(1);
 
 /// This process's frontend.
@@ -186,8 +190,23 @@ fn start() -> &'static Frontend {
         socket: OnceLock::new(),
     }));
     FRONTEND.store(frontend, Ordering::Release);
+    // A child has its parent's handler.
+    if !HANDLES_FORK.swap(true, Ordering::Relaxed) {
+        // SAFETY: the handler does only what is allowed between a fork and an exec. Without it, a
+        // child that calls closes the socket itself.
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    }
     mark.store(READY, Ordering::Release);
     frontend
+}
+
+/// Runs in every forked child before `fork` returns, with no other thread and no lock to be had.
+extern "C" fn in_child() {
+    let parents = FRONTEND.load(Ordering::Acquire);
+    // SAFETY: null, or the parent's, which is never freed.
+    if let Some(parents) = unsafe { parents.as_ref() } {
+        parents.close_inherited();
+    }
 }
 
 impl Frontend {

@@ -115,6 +115,15 @@ int main() {
             }
             std::printf("count %s %u\n", cudaGetErrorName(status), value);
             continue;
+        } else if (is("leave_child")) {
+            // It lives on for a while and does nothing, like a helper of the program.
+            if (fork() == 0) {
+                if (first != 0) {
+                    execlp("sleep", "sleep", "30", nullptr);
+                }
+                sleep(30);
+                _exit(0);
+            }
         } else if (is("exit")) {
             return static_cast<int>(first);
         } else if (is("abandon")) {

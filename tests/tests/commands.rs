@@ -237,6 +237,44 @@ fn devices_are_listed_for_people_and_for_programs() {
     assert_eq!(devices[0]["compute_capability"], "8.0");
 }
 
+#[test]
+fn bench_measures_every_part_and_writes_json() {
+    let runner = Runner::new();
+    let mut command = prepare(&product().gvirtus);
+    command
+        .args(["bench", "--quick", "--json", "--transport", "unix"])
+        .args(["--only", "round-trips,launches,start,copies"])
+        .env("TMPDIR", runner.folder.path())
+        .env(MARK, runner.mark());
+    let finished = run(&mut command).successful();
+    runner.assert_nothing_left();
+    let report: serde_json::Value = serde_json::from_str(&finished.stdout).expect("JSON");
+    assert!(report["machine"]["cores"].as_u64().is_some_and(|n| n > 0));
+    let figures = report["figures"].as_array().expect("a list");
+    for (name, unit, has_limit) in [
+        ("round_trip_p50", "us", true),
+        ("round_trip_p99", "us", false),
+        ("launch_call_p50", "ns", true),
+        ("launches", "1/s", true),
+        ("first_call", "ms", true),
+        ("h2d_4KiB", "GB/s", false),
+        ("d2h_256MiB", "GB/s", true),
+    ] {
+        let name = format!("unix.{name}");
+        let figure = figures
+            .iter()
+            .find(|figure| figure["name"] == name.as_str());
+        let figure = figure.unwrap_or_else(|| panic!("no {name} in {}", finished.stdout));
+        assert_eq!(figure["unit"], unit, "{name}");
+        assert_eq!(figure["limit"].is_number(), has_limit, "{name}");
+        assert_eq!(figure["met"].is_boolean(), has_limit, "{name}");
+        for field in ["value", "ratio"] {
+            let number = figure[field].as_f64();
+            assert!(number.is_some_and(|n| n > 0.0), "{name}: {figure}");
+        }
+    }
+}
+
 /// A command that must fail soon, with a sentence that contains `word`.
 fn refused(command: &mut Command, word: &str) {
     let start = Instant::now();

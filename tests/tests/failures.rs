@@ -92,6 +92,15 @@ fn the_worker_of_a_client_that_is_killed_during_a_copy_ends() {
 }
 
 #[test]
+fn the_worker_of_a_killed_client_does_not_wait_for_the_clients_children() {
+    for executes in [1, 0] {
+        worker_ends_with_its_client(|session| {
+            session.need(&format!("leave_child {executes}"));
+        });
+    }
+}
+
+#[test]
 fn the_worker_of_a_client_that_leaves_without_a_word_ends() {
     let daemon = Daemon::start();
     let (mut client, worker) = session(&daemon, &daemon.unix());
@@ -143,6 +152,21 @@ fn a_client_that_waits_for_a_killed_worker_is_told() {
         let answer = victim.answer("synchronize", LIMIT);
         eprintln!("told after {} ms", killed.elapsed().as_millis());
         assert_unavailable(&answer.expect("a lost connection ends a wait"));
+    }
+}
+
+#[test]
+fn a_client_that_sends_to_a_killed_worker_is_told() {
+    let daemon = Daemon::start();
+    for endpoint in [daemon.unix(), daemon.tcp()] {
+        let (mut victim, worker) = session(&daemon, &endpoint);
+        let many = format!("to_device 100000 {}", 4 * MEBIBYTE);
+        victim.tell(&many);
+        std::thread::sleep(Duration::from_millis(200));
+        let killed = processes::kill(worker);
+        let answer = victim.answer(&many, LIMIT);
+        eprintln!("told after {} ms", killed.elapsed().as_millis());
+        assert_unavailable(&answer.expect("a lost connection ends a copy"));
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use gvirtus_protocol::handshake::Hello;
 use gvirtus_protocol::opcode::{self, Opcode};
 use gvirtus_tests::peer::{HEADER_BYTES, Peer, command, hello};
-use gvirtus_tests::{Daemon, Session, Way, prepare, processes, product, run, within_a_second};
+use gvirtus_tests::{Daemon, Session, Way, processes, product, run, within_a_second};
 
 const CLIENTS_IN_A_ROW: usize = 100;
 const CLIENTS_AT_ONCE: usize = 16;
@@ -275,7 +275,11 @@ fn misbehave(peer: &mut Peer, index: u32, random: &mut Random) {
         }
         // The rest of the frame never comes.
         5 => command(opcode::cuLaunchKernel, 1, &random.bytes(100), 0)[..HEADER_BYTES + 3].into(),
-        6 => command(opcode::cuLibraryLoadData, 1, &random.bytes(40), 1 << 20),
+        6 => {
+            // Promises that are not kept: nobody may lay in memory for them.
+            let promised = [1 << 20, 2 << 30, 1 << 45][random.below(3)];
+            command(opcode::cuLibraryLoadData, 1, &[0; 8], promised)
+        }
         _ => any_commands(random),
     };
     // The worker may have ended the session half way.
@@ -303,17 +307,40 @@ fn any_commands(random: &mut Random) -> Vec<u8> {
 }
 
 #[test]
-fn a_client_learns_at_once_that_the_backend_is_full_or_gone() {
+fn a_full_backend_says_so_and_has_room_again_later() {
+    let daemon = Daemon::start_with(&["--max-sessions", "2"]);
+    let mut sessions = [0, 1].map(|_| Session::start(Way::Remoted(&daemon.unix())));
+    for session in &mut sessions {
+        session.need("launch 1");
+    }
+    let program = product().example("vector_add");
+    for endpoint in [daemon.unix(), daemon.tcp()] {
+        let refused = run(Way::Remoted(&endpoint).command(&program).arg("1000"));
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(refused.stderr.contains("in use"), "{}", refused.stderr);
+    }
+    let [first, mut second] = sessions;
+    assert_eq!(first.end().code(), Some(0));
+    within_a_second(Instant::now(), "there is room again", || {
+        let finished = run(Way::Remoted(&daemon.tcp()).command(&program).arg("1000"));
+        finished.status.success()
+    });
+    assert_eq!(second.need("count"), [1]);
+}
+
+#[test]
+fn a_client_cannot_forge_lines_of_the_log() {
     let daemon = Daemon::start();
-    let finished = run(prepare(&product().gvirtus)
-        .args(["devices", "--json", "--endpoint"])
-        .arg(daemon.tcp()))
-    .successful();
-    assert!(
-        finished.stdout.contains("gvirtus softgpu"),
-        "{}",
-        finished.stdout
-    );
+    let mut hello = hello();
+    hello.client.program = "innocent\nFORGED a line".into();
+    hello.client.host = "host\r\n\u{1b}[2JFORGED".into();
+    let mut peer = Peer::unix(&daemon).expect("it listens");
+    peer.send(&hello.encode()).expect("open");
+    peer.answer().expect("it is a correct hello");
+    let log = daemon.log();
+    assert!(log.contains("innocent"), "{log}");
+    assert!(!log.contains('\u{1b}'), "{log:?}");
+    assert!(!log.lines().any(|line| line.starts_with("FORGED")), "{log}");
 }
 
 /// Numbers that are the same in every run.

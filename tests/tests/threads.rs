@@ -28,6 +28,18 @@ fn many_threads_with_streams_and_events_get_right_results() {
 }
 
 #[test]
+fn copies_of_all_sizes_arrive_whole_and_in_order() {
+    let output = same_everywhere("copies");
+    assert!(output.ends_with("ok copies\n"), "{output}");
+}
+
+#[test]
+fn interrupted_system_calls_are_taken_up_again() {
+    let output = same_everywhere("interrupted");
+    assert!(output.ends_with("ok interrupted\n"), "{output}");
+}
+
+#[test]
 fn what_kernels_print_is_complete_and_in_its_place() {
     let output = same_everywhere("printing");
     // 40 headings, a last line, 3 lines a round and 0, 25, 50 or 75 more in turn.
