@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Constants and copies into the instructions that use them, on virtual registers; two instructions
-//! made one where that is free.
+//! Constants and copies into the instructions that use them, on virtual registers.
 //!
 //! A register that is written once, by a `mov` of a constant, *is* that constant: wherever it is
 //! read it either holds it or is undefined. Copies are followed within a basic block only, and
@@ -9,7 +8,7 @@
 
 use crate::ir::{
     Address, AddressBase, BinaryOp, Guard, Instruction, IntType, Op, Pred, PredSrc, Reg, Src,
-    TernaryOp, UnaryOp, Width,
+    UnaryOp,
 };
 
 use super::names::VirtualCounts;
@@ -40,16 +39,6 @@ impl Numbering {
     }
 }
 
-/// A wide product that holds as long as its factors have not been written since.
-#[derive(Clone, Copy)]
-struct Product {
-    ty: IntType,
-    factors: [Src; 2],
-    versions: [u32; 2],
-    own_version: u32,
-    block: u32,
-}
-
 /// A copy that holds as long as neither side has been written since.
 #[derive(Clone, Copy)]
 struct Copy {
@@ -64,13 +53,12 @@ struct Copy {
 pub(super) fn run(code: &mut [Instruction], counts: VirtualCounts, labels: &[u32]) {
     let numbering = Numbering { w32: counts.w32 };
     let total = counts.w32 as usize + counts.w64 as usize;
-    let mut mentions = Mentions {
+    let mut writes = WriteCounter {
         numbering,
-        writes: vec![0; total],
-        reads: vec![0; total],
+        counts: vec![0; total],
     };
     for instruction in code.iter_mut() {
-        visit(instruction, &mut mentions);
+        visit(instruction, &mut writes);
     }
     let mut leaders = vec![false; code.len() + 1];
     for &label in labels {
@@ -78,12 +66,10 @@ pub(super) fn run(code: &mut [Instruction], counts: VirtualCounts, labels: &[u32
     }
     let mut pass = Propagation {
         numbering,
-        writes: mentions.writes,
-        reads: mentions.reads,
+        writes: writes.counts,
         values: vec![Value::Unknown; total],
         versions: vec![0; total],
         copies: vec![None; total],
-        products: vec![None; total],
         block: 0,
     };
     // Text order is nearly always execution order, but a constant may be used above its `mov`.
@@ -94,79 +80,31 @@ pub(super) fn run(code: &mut [Instruction], counts: VirtualCounts, labels: &[u32
         pass.block += u32::from(leader);
         pass.fold(instruction);
         visit(instruction, &mut pass);
-        simplify(instruction);
-        pass.fuse(instruction);
         pass.note_copy(instruction);
-        pass.note_product(instruction);
     }
 }
 
-/// How often each register is written and read.
-struct Mentions {
+struct WriteCounter {
     numbering: Numbering,
-    writes: Vec<u32>,
-    reads: Vec<u32>,
+    counts: Vec<u32>,
 }
 
-impl Visitor for Mentions {
-    fn source(&mut self, src: &mut Src) {
-        if let Src::Reg(reg) = src {
-            self.reads[self.numbering.of(*reg)] += 1;
-        }
-    }
-
+impl Visitor for WriteCounter {
+    fn source(&mut self, _: &mut Src) {}
     fn predicate_source(&mut self, _: &mut PredSrc) {}
     fn predicate_use(&mut self, _: &mut Pred) {}
     fn predicate_definition(&mut self, _: &mut Pred) {}
-
     fn definition(&mut self, reg: &mut Reg) {
-        self.writes[self.numbering.of(*reg)] += 1;
+        self.counts[self.numbering.of(*reg)] += 1;
     }
-}
-
-/// Turns operations that change nothing into moves.
-fn simplify(instruction: &mut Instruction) {
-    let Op::Binary { op, dst, a, b } = instruction.op else {
-        return;
-    };
-    let is_zero = |src: Src, wide: bool| match src {
-        Src::Imm(value) => value & if wide { u64::MAX } else { u32::MAX.into() } == 0,
-        _ => false,
-    };
-    let (wide, commutes) = match op {
-        BinaryOp::Add(IntType::U32 | IntType::S32)
-        | BinaryOp::Or(Width::B32)
-        | BinaryOp::Xor(Width::B32) => (false, true),
-        BinaryOp::Add(IntType::U64 | IntType::S64)
-        | BinaryOp::Or(Width::B64)
-        | BinaryOp::Xor(Width::B64) => (true, true),
-        BinaryOp::Sub(IntType::U32 | IntType::S32) => (false, false),
-        BinaryOp::Sub(IntType::U64 | IntType::S64) => (true, false),
-        _ => return,
-    };
-    let kept = if is_zero(b, wide) {
-        a
-    } else if commutes && is_zero(a, wide) {
-        b
-    } else {
-        return;
-    };
-    let width = if wide { Width::B64 } else { Width::B32 };
-    instruction.op = Op::Unary {
-        op: UnaryOp::Move(width),
-        dst,
-        a: kept,
-    };
 }
 
 struct Propagation {
     numbering: Numbering,
     writes: Vec<u32>,
-    reads: Vec<u32>,
     values: Vec<Value>,
     versions: Vec<u32>,
     copies: Vec<Option<Copy>>,
-    products: Vec<Option<Product>>,
     block: u32,
 }
 
@@ -247,75 +185,6 @@ impl Propagation {
                 block: self.block,
             });
         }
-    }
-
-    fn version(&self, src: Src) -> u32 {
-        match src {
-            Src::Reg(reg) => self.versions[self.numbering.of(reg)],
-            _ => 0,
-        }
-    }
-
-    fn note_product(&mut self, instruction: &Instruction) {
-        let Op::Binary {
-            op: BinaryOp::MulWide(ty),
-            dst,
-            a,
-            b,
-        } = instruction.op
-        else {
-            return;
-        };
-        let number = self.numbering.of(dst);
-        let is_word = matches!(ty, IntType::U32 | IntType::S32);
-        if is_word && instruction.guard == Guard::Always && self.reads[number] == 1 {
-            self.products[number] = Some(Product {
-                ty,
-                factors: [a, b],
-                versions: [self.version(a), self.version(b)],
-                own_version: self.versions[number],
-                block: self.block,
-            });
-        }
-    }
-
-    /// Adds a product with one reader where it is read: most addresses are made like that. The
-    /// multiplication is dead then.
-    fn fuse(&self, instruction: &mut Instruction) {
-        let Op::Binary {
-            op: BinaryOp::Add(IntType::U64 | IntType::S64),
-            dst,
-            a,
-            b,
-        } = instruction.op
-        else {
-            return;
-        };
-        let pair = [(a, b), (b, a)]
-            .into_iter()
-            .find_map(|(product, other)| Some((self.product_of(product)?, other)));
-        if let Some((product, other)) = pair {
-            let [a, b] = product.factors;
-            let op = TernaryOp::MadWide(product.ty);
-            instruction.op = Op::Ternary {
-                op,
-                dst,
-                a,
-                b,
-                c: other,
-            };
-        }
-    }
-
-    fn product_of(&self, src: Src) -> Option<Product> {
-        let Src::Reg(reg) = src else { return None };
-        let number = self.numbering.of(reg);
-        let product = self.products[number]?;
-        let [a, b] = product.factors;
-        let holds = product.block == self.block
-            && product.own_version == self.versions[number]
-            && product.versions == [self.version(a), self.version(b)];
-        holds.then_some(product)
     }
 
     fn copied_from(&self, reg: Reg) -> Option<Reg> {

@@ -381,33 +381,3 @@ fn what_is_not_understood_is_refused_by_name() {
         );
     }
 }
-
-#[test]
-fn a_product_and_a_sum_become_one() {
-    let stores = |body: &str| {
-        let code = code(&format!(
-            "ld.param.u64 %d1, [a]; mov.u32 %r1, %tid.x; {body} st.global.u32 [%d3], 1; ret;"
-        ));
-        code.iter()
-            .filter(|i| matches!(i.op, Op::Ternary { .. }))
-            .count()
-    };
-    assert_eq!(
-        stores("mul.wide.u32 %d2, %r1, 4; add.s64 %d3, %d1, %d2;"),
-        1
-    );
-    // The factor is another one by the time of the sum.
-    assert_eq!(
-        stores("mul.wide.u32 %d2, %r1, 4; mov.u32 %r1, %tid.y; add.s64 %d3, %d1, %d2;"),
-        0
-    );
-    // The product is wanted elsewhere too.
-    assert_eq!(
-        stores("mul.wide.u32 %d2, %r1, 4; add.s64 %d3, %d1, %d2; st.global.u64 [%d1], %d2;"),
-        0
-    );
-    assert_eq!(
-        stores("mul.wide.u32 %d3, %r1, 4; add.s64 %d3, %d3, %d1;"),
-        0
-    );
-}
