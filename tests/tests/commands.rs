@@ -252,8 +252,8 @@ fn bench_measures_every_part_and_writes_json() {
     assert!(report["machine"]["cores"].as_u64().is_some_and(|n| n > 0));
     let figures = report["figures"].as_array().expect("a list");
     for (name, unit, has_limit) in [
-        ("round_trip_p50", "us", true),
-        ("round_trip_p99", "us", false),
+        ("round_trip_same_core_p50", "us", true),
+        ("round_trip_same_core_p99", "us", false),
         ("launch_call_p50", "ns", true),
         ("launches", "1/s", true),
         ("first_call", "ms", true),

@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -14,6 +15,9 @@ use crate::installation;
 
 /// How long one measuring process may take.
 const CLIENT_LIMIT: Duration = Duration::from_secs(600);
+
+/// How long it may take to end once it has told its result.
+const END_LIMIT: Duration = Duration::from_secs(30);
 
 /// A child that is killed when dropped.
 pub(super) struct Running(Child);
@@ -77,17 +81,19 @@ pub(super) fn measure(plan: &Plan, endpoint: Option<&str>) -> Result<(Measured, 
     stdin.write_all(&plan)?;
     drop(stdin);
     let stdout = running.0.stdout.take().context("piped")?;
-    let reader = std::thread::spawn(move || {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
         let mut line = String::new();
         let read = BufReader::new(stdout).read_line(&mut line);
-        read.map(|_| (line, Instant::now()))
+        // Nobody waits any more if it took too long.
+        let _ = sender.send(read.map(|_| (line, Instant::now())));
     });
-    let status = running.wait(CLIENT_LIMIT)?;
-    let (text, told) = reader
-        .join()
-        .map_err(|_| anyhow::anyhow!("reading panicked"))??;
+    // Not a loop that looks now and then: that would disturb what is measured.
+    let told = receiver.recv_timeout(CLIENT_LIMIT);
+    let (line, told) = told.context("the measuring process takes too long")??;
+    let status = running.wait(END_LIMIT)?;
     ensure!(status.success(), "the measuring process failed: {status}");
-    let measured = serde_json::from_str(&text).context("not a measurement")?;
+    let measured = serde_json::from_str(&line).context("not a measurement")?;
     Ok((measured, told - start))
 }
 

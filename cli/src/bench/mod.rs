@@ -13,6 +13,7 @@ mod examples;
 mod figure;
 mod machine;
 mod measure;
+mod placement;
 mod statistics;
 
 use std::net::TcpListener;
@@ -218,8 +219,7 @@ impl BenchArgs {
         let wants = |part| self.only.is_empty() || self.only.contains(&part);
         if wants(Part::RoundTrips) {
             progress(&format!("{name}: round trips"));
-            let measured = client.measure(What::RoundTrips, Some(&bare), &noop)?;
-            round_trip_figures(name, &measured, figures);
+            round_trips(transport, scratch, &client, figures)?;
         }
         if wants(Part::Launches) {
             progress(&format!("{name}: launches"));
@@ -297,17 +297,47 @@ impl Client {
     }
 }
 
-fn round_trip_figures(transport: &str, measured: &Measured, figures: &mut Vec<Figure>) {
+/// Round trips to a process on the same core and on another one.
+fn round_trips(
+    transport: Transport,
+    scratch: &Path,
+    client: &Client,
+    figures: &mut Vec<Figure>,
+) -> Result<()> {
+    let cores = placement::cores()?;
+    let home = *cores.first().context("this runs on some core")?;
+    let endpoint = transport.free_endpoint(scratch, "noop-at-home")?;
+    let bare = transport.free_endpoint(scratch, "bare-at-home")?;
+    let others = placement::on_core(home, || {
+        let backend = children::backend("noop", std::slice::from_ref(&endpoint))?;
+        Ok([backend, children::peer(&bare)?])
+    })?;
+    let places = [("same_core", Some(&home)), ("other_core", cores.get(1))];
+    for (place, core) in places {
+        let Some(core) = core else { continue };
+        let measured = placement::on_core(*core, || {
+            client.measure(What::RoundTrips, Some(&bare), &endpoint)
+        })?;
+        round_trip_figures(
+            &format!("{}.round_trip_{place}", transport.name()),
+            &measured,
+            figures,
+        );
+    }
+    drop(others);
+    Ok(())
+}
+
+fn round_trip_figures(name: &str, measured: &Measured, figures: &mut Vec<Figure>) {
     let Some(times) = &measured.round_trips else {
         return;
     };
     let figure = |what, value, bare: Option<f64>| {
-        let figure = Figure::new(format!("{transport}.{what}"), "us", Better::Lower).value(value);
+        let figure = Figure::new(format!("{name}_{what}"), "us", Better::Lower).value(value);
         bare.map_or(figure.clone(), |bare| figure.bare(bare))
     };
-    let p50 = figure("round_trip_p50", times.p50, times.bare_p50);
-    figures.push(p50.limit_by_bare(ROUND_TRIP_RATIO));
-    figures.push(figure("round_trip_p99", times.p99, times.bare_p99));
+    figures.push(figure("p50", times.p50, times.bare_p50).limit_by_bare(ROUND_TRIP_RATIO));
+    figures.push(figure("p99", times.p99, times.bare_p99));
 }
 
 fn launch_figures(transport: &str, measured: &Measured, figures: &mut Vec<Figure>) {
