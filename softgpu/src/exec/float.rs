@@ -101,7 +101,7 @@ macro_rules! unary_f32 {
 }
 
 unary_f32! {
-    SqrtF32 = |a| a.sqrt();
+    SqrtF32 = sqrt;
     ReciprocalF32 = |a| 1.0 / a;
     ReciprocalSqrtF32 = reciprocal_sqrt;
     Exp2F32 = exp2;
@@ -111,6 +111,13 @@ unary_f32! {
     TanhF32 = tanh;
 }
 
+/// The NaN is made here and not by the CPU: the compiler's own idea of when a square root is NaN
+/// forgets negative subnormals, and the NaN would keep the CPU's sign.
+#[inline(always)]
+fn sqrt(a: f32) -> f32 {
+    if a >= 0.0 { a.sqrt() } else { NAN_F32 }
+}
+
 /// Within 1 ulp: the quotient, improved by one Newton step.
 #[inline(always)]
 fn reciprocal_sqrt(a: f32) -> f32 {
@@ -118,12 +125,13 @@ fn reciprocal_sqrt(a: f32) -> f32 {
     let root = a * first;
     let error = (-root).mul_add(first, 1.0);
     let better = (0.5 * first).mul_add(error, first);
-    // Zero, infinity and NaN: the quotient is the answer.
-    if root.is_nan() || first.is_infinite() {
+    // Zero and infinity: the quotient is the answer.
+    let value = if a == 0.0 || a == f32::INFINITY {
         first
     } else {
         better
-    }
+    };
+    if a >= 0.0 { value } else { NAN_F32 }
 }
 
 /// 2^a within 1 ulp: 2^(integer part) times a polynomial on [-1/2, 1/2].
@@ -169,8 +177,8 @@ pub(crate) fn log2(a: f32) -> f32 {
     let scaled = if is_small { a * 8_388_608.0 } else { a };
     let shift = if is_small { 23 } else { 0 };
     let bits = scaled.to_bits() as i32;
-    let exponent = (bits - SQRT_HALF_BITS) >> 23;
-    let mantissa = f32::from_bits((bits - (exponent << 23)) as u32);
+    let exponent = bits.wrapping_sub(SQRT_HALF_BITS) >> 23;
+    let mantissa = f32::from_bits(bits.wrapping_sub(exponent << 23) as u32);
     let s = (mantissa - 1.0) / (mantissa + 1.0);
     let s2 = s * s;
     let mut p = 0.320_598_9_f32;
@@ -568,7 +576,16 @@ mod tests {
         assert_eq!(reciprocal_sqrt(0.0), f32::INFINITY);
         assert_eq!(reciprocal_sqrt(-0.0), f32::NEG_INFINITY);
         assert_eq!(reciprocal_sqrt(f32::INFINITY), 0.0);
-        assert!(reciprocal_sqrt(-1.0).is_nan());
+        for negative in [
+            -1.0,
+            f32::from_bits(0x8000_0001),
+            f32::NEG_INFINITY,
+            -f32::NAN,
+        ] {
+            assert_eq!(reciprocal_sqrt(negative).to_bits(), 0x7fff_ffff);
+            assert_eq!(sqrt(negative).to_bits(), 0x7fff_ffff);
+        }
+        assert_eq!(sqrt(-0.0).to_bits(), 0x8000_0000);
         assert_eq!(sin_cos(-0.0, 0).to_bits(), (-0.0_f32).to_bits());
         assert_eq!(sin_cos(0.0, 1), 1.0);
         assert!(sin_cos(f32::INFINITY, 0).is_nan());

@@ -38,6 +38,7 @@ pub struct LoadedModule {
     /// Allocations to free.
     owned: Vec<u64>,
     number: u32,
+    level: CpuLevel,
     programs: Vec<OnceLock<Program>>,
     kernels: HashMap<String, KernelId>,
     variables: HashMap<String, u32>,
@@ -62,6 +63,7 @@ impl LoadedModule {
             addresses: Vec::with_capacity(module.variables.len()),
             owned: Vec::new(),
             number,
+            level: CpuLevel::detect(),
             kernels,
             variables,
             module,
@@ -71,6 +73,13 @@ impl LoadedModule {
             loaded.fill(index)?;
         }
         Ok(loaded)
+    }
+
+    /// Runs kernels at a lower CPU level than the machine has.
+    #[cfg(test)]
+    pub(super) fn set_level(&mut self, level: CpuLevel) {
+        assert!(level <= CpuLevel::detect() && self.programs.iter().all(|p| p.get().is_none()));
+        self.level = level;
     }
 
     /// The module.
@@ -126,7 +135,7 @@ impl LoadedModule {
                 module: &self.module,
                 variables: &self.addresses,
                 module_number: self.number,
-                level: CpuLevel::detect(),
+                level: self.level,
             };
             decode(&surroundings, kernel)
         });

@@ -4,9 +4,30 @@
 use super::*;
 use crate::exec::level::CpuLevel;
 
-/// Applies `op` to lanes of `inputs` (three words each) and answers the result words.
+/// Applies `op` to lanes of `inputs` (three words each) and answers the result words, which every
+/// CPU level must agree on.
 fn apply(op: Op, inputs: &[[u32; 3]]) -> Vec<u32> {
-    let device = Device::new();
+    let results = levels()
+        .into_iter()
+        .map(|level| (level, apply_at(level, op.clone(), inputs)));
+    let (_, first) = results
+        .reduce(|first, other| {
+            assert_eq!(
+                first.1, other.1,
+                "{op:?} at {:?} and {:?}",
+                first.0, other.0
+            );
+            first
+        })
+        .unwrap();
+    first
+}
+
+fn apply_at(level: CpuLevel, op: Op, inputs: &[[u32; 3]]) -> Vec<u32> {
+    let device = Device {
+        level,
+        ..Device::new()
+    };
     let flat: Vec<u32> = inputs.iter().flatten().copied().collect();
     let (from, to) = (device.filled(&flat), device.words(inputs.len()));
     let mut code = prologue();
@@ -33,7 +54,22 @@ fn apply(op: Op, inputs: &[[u32; 3]]) -> Vec<u32> {
 
 /// The same with two 64-bit operands (rd3, rd4) and a 64-bit result (rd5).
 fn apply64(op: Op, inputs: &[[u64; 2]]) -> Vec<u64> {
-    let device = Device::new();
+    let results = levels()
+        .into_iter()
+        .map(|level| apply64_at(level, op.clone(), inputs));
+    results
+        .reduce(|first, other| {
+            assert_eq!(first, other, "{op:?}");
+            first
+        })
+        .unwrap()
+}
+
+fn apply64_at(level: CpuLevel, op: Op, inputs: &[[u64; 2]]) -> Vec<u64> {
+    let device = Device {
+        level,
+        ..Device::new()
+    };
     let flat: Vec<u32> = inputs
         .iter()
         .flatten()
@@ -702,6 +738,53 @@ fn fast_conversions_agree_with_exact_ones() {
                 }
             }
         }
+    }
+}
+
+/// Approximations need not be equal to the device's, but must be the same at every CPU level, as
+/// must everything else: a program may move from machine to machine.
+#[test]
+fn every_level_gives_the_same_approximations() {
+    let mut inputs = triples(&float_edges());
+    inputs.extend((0..400_u32).map(|n| {
+        let word = n.wrapping_mul(0x9e37_79b9);
+        [word, word.rotate_left(11), word.rotate_left(19)]
+    }));
+    for flush in [false, true] {
+        let ty = FloatType::F32;
+        for op in [
+            UnaryOp::ReciprocalSqrt { ty, flush },
+            UnaryOp::Sqrt(
+                ty,
+                FloatMode {
+                    flush,
+                    ..FloatMode::default()
+                },
+            ),
+            UnaryOp::Exp2 { ty, flush },
+            UnaryOp::Log2 { flush },
+            UnaryOp::Sin { flush },
+            UnaryOp::Cos { flush },
+            UnaryOp::Tanh(ty),
+        ] {
+            apply(unary(op, r(4), r(1)), &inputs);
+        }
+    }
+    let mode = FloatMode::default();
+    for ty in [
+        FloatType::F16,
+        FloatType::F16x2,
+        FloatType::Bf16,
+        FloatType::Bf16x2,
+    ] {
+        for op in [BinaryOp::FloatAdd(ty, mode), BinaryOp::FloatMul(ty, mode)] {
+            apply(binary(op, r(4), r(1), r(2)), &inputs);
+        }
+        let op = TernaryOp::Fma(ty, mode);
+        apply(
+            ternary(op, r(4), r(1).into(), r(2).into(), r(3).into()),
+            &inputs,
+        );
     }
 }
 

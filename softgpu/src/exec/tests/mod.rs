@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::level::CpuLevel;
 use super::{Fault, LaunchConfig, LaunchOptions, LaunchStatistics, LoadedModule, launch};
 use crate::ir::*;
 use crate::memory::Memory;
@@ -162,15 +163,18 @@ pub(super) struct Device {
     pub(super) memory: Arc<Memory>,
     pub(super) printed: Captured,
     pub(super) workers: usize,
+    pub(super) level: CpuLevel,
 }
 
 impl Device {
     pub(super) fn new() -> Self {
         let memory = Arc::new(Memory::new(64 << 20).unwrap());
+        let level = CpuLevel::detect();
         Self {
             memory,
             printed: Captured::default(),
             workers: 2,
+            level,
         }
     }
 
@@ -180,7 +184,8 @@ impl Device {
         config: LaunchConfig,
         parameters: &[u8],
     ) -> Result<LaunchStatistics, Fault> {
-        let loaded = LoadedModule::instantiate(module, &self.memory).unwrap();
+        let mut loaded = LoadedModule::instantiate(module, &self.memory).unwrap();
+        loaded.set_level(self.level);
         let kernel = loaded.kernel("k").unwrap();
         let options = LaunchOptions {
             printf: &self.printed,
@@ -234,6 +239,15 @@ pub(super) fn config(blocks: u32, threads: u32) -> LaunchConfig {
         dynamic_shared_bytes: 0,
         cooperative: false,
     }
+}
+
+/// The CPU levels of this machine, worst first.
+pub(super) fn levels() -> Vec<CpuLevel> {
+    let mut levels = vec![CpuLevel::Portable];
+    #[cfg(target_arch = "x86_64")]
+    levels.extend([CpuLevel::V3, CpuLevel::V4]);
+    levels.retain(|level| *level <= CpuLevel::detect());
+    levels
 }
 
 /// Code with room for 16 registers of each kind.
