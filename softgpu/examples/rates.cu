@@ -152,3 +152,84 @@ extern "C" __global__ void transcendental(float* out)
 }
 
 extern "C" __global__ void nothing() {}
+
+__device__ __noinline__ float called(float x, float y) { return x * y + 1.0f; }
+
+extern "C" __global__ void calls(float* out)
+{
+    float x = threadIdx.x;
+    for (int i = 0; i < 64; i++) x = called(x, 0.5f);
+    out[blockIdx.x * blockDim.x + threadIdx.x] = x;
+}
+
+extern "C" __global__ void local_array(int* out, int n)
+{
+    int table[32];
+    for (int i = 0; i < 32; i++) table[i] = i * n;
+    int sum = threadIdx.x;
+    for (int i = 0; i < 64; i++) sum += table[(sum + i) & 31];
+    out[blockIdx.x * blockDim.x + threadIdx.x] = sum;
+}
+
+extern "C" __global__ void bytes(unsigned char* out, const unsigned char* in, int n)
+{
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+        out[i] = 255 - in[i];
+}
+
+extern "C" __global__ void copy4(float4* out, const float4* in, int n)
+{
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+        out[i] = in[i];
+}
+
+extern "C" __global__ void transpose(float* out, const float* in, int n)
+{
+    __shared__ float tile[32][33];
+    int x = blockIdx.x * 32 + threadIdx.x, y = blockIdx.y * 32 + threadIdx.y;
+    for (int j = 0; j < 32; j += 8) tile[threadIdx.y + j][threadIdx.x] = in[(y + j) * n + x];
+    __syncthreads();
+    x = blockIdx.y * 32 + threadIdx.x; y = blockIdx.x * 32 + threadIdx.y;
+    for (int j = 0; j < 32; j += 8) out[(y + j) * n + x] = tile[threadIdx.x][threadIdx.y + j];
+}
+
+extern "C" __global__ void bitonic(unsigned* data)
+{
+    __shared__ unsigned s[1024];
+    unsigned i = threadIdx.x;
+    s[i] = data[blockIdx.x * 1024 + i] * 2654435761u + i * 40503u;
+    for (unsigned k = 2; k <= 1024; k *= 2)
+        for (unsigned j = k / 2; j; j /= 2) {
+            __syncthreads();
+            unsigned other = i ^ j;
+            if (other > i) {
+                unsigned a = s[i], b = s[other];
+                if ((a > b) == ((i & k) == 0)) { s[i] = b; s[other] = a; }
+            }
+        }
+    __syncthreads();
+    data[blockIdx.x * 1024 + i] = s[i];
+}
+
+extern "C" __global__ void diverge(int* out)
+{
+    int i = blockIdx.x * blockDim.x + threadIdx.x, x = i;
+    for (int k = 0; k < 64; k++)
+        switch ((x ^ k) & 7) {
+        case 0: x = x * 3 + 1; break;
+        case 1: x ^= 0x5555; break;
+        case 2: x += k * k; break;
+        case 3: x = (x << 3) | (x >> 29); break;
+        case 4: x -= 77; break;
+        case 5: x = ~x; break;
+        case 6: x *= 5; break;
+        default: x += 13;
+        }
+    out[i] = x;
+}
+
+extern "C" __global__ void atomics(unsigned* out, int n)
+{
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+        atomicAdd(&out[(i * 2654435761u) >> 22], 1);
+}

@@ -83,6 +83,19 @@ fn cases(memory: &Memory) -> Vec<Case> {
         ),
         case("gather", [256, 1], [256, 1], &[&out, &a, &index, &n1m]),
         case("transcendental", [64, 1], [256, 1], &[&out]),
+        case("calls", [16, 1], [256, 1], &[&out]),
+        case("local_array", [16, 1], [256, 1], &[&out, &n512]),
+        case("bytes", [64, 1], [256, 1], &[&out, &a, &n1m]),
+        case(
+            "copy4",
+            [64, 1],
+            [256, 1],
+            &[&out, &a, &(1_u32 << 18).to_le_bytes()],
+        ),
+        case("transpose", [16, 16], [32, 8], &[&out, &a, &n512]),
+        case("bitonic", [16, 1], [1024, 1], &[&b]),
+        case("diverge", [16, 1], [256, 1], &[&out]),
+        case("atomics", [64, 1], [256, 1], &[&out, &n1m]),
     ]
 }
 

@@ -14,7 +14,7 @@ use crate::ptx::{
 use super::call::CallSiteParam;
 use super::error::{LowerError, Result};
 use super::instruction;
-use super::names::{NameHasher, Named, Names, ParamPlace, Register, Slot, numbered};
+use super::names::{NameHasher, Named, Names, ParamPlace, Register, Slot, first_slot, numbered};
 use super::program::{Global, Program, parameter_layout};
 use super::stack::{self, Stack};
 use super::{allocate, propagate};
@@ -454,14 +454,7 @@ impl<'m, 'a> Lowering<'_, 'm, 'a> {
 
     /// Element `index` of a vector register.
     pub(super) fn vector_element(first: Register, index: u32) -> Register {
-        let number = match first.slot {
-            Slot::Pred(pred) => pred.0,
-            Slot::Reg(Reg::W32(number) | Reg::W64(number)) => number,
-            Slot::Wide([low, _]) => match low {
-                Reg::W32(number) | Reg::W64(number) => number,
-            },
-        };
-        numbered(first.ty, number, index)
+        numbered(first.ty, first_slot(first), index)
     }
 
     /// Appends an operation under the current guard.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Names of one function: registers, variables, parameters and labels, in nested scopes.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -95,13 +96,12 @@ pub(super) enum Named {
 }
 
 /// `%r<10>`
-#[derive(Clone, Copy)]
 struct Range<'a> {
     prefix: &'a str,
     ty: ScalarType,
-    /// Number of the first slot in its class.
-    first: u32,
-    count: u32,
+    /// For each register its first slot plus one, or 0 before it is first mentioned: a text may
+    /// declare many more registers than it uses.
+    slots: Vec<Cell<u32>>,
     scope: u32,
 }
 
@@ -113,8 +113,8 @@ pub(super) struct VirtualCounts {
     pub(super) predicates: u32,
 }
 
-/// Most virtual registers of one function: 2^26 of each kind.
-const VIRTUAL_MAX: u32 = 1 << 26;
+/// Most registers that the ranges of one function may declare, all together.
+const DECLARED_MAX: u32 = 1 << 22;
 
 /// The names that are visible at one point of a function.
 #[derive(Default)]
@@ -124,12 +124,13 @@ pub(super) struct Names<'a> {
     /// What to put back at the end of each scope, and where each scope's entries begin.
     shadowed: Vec<(&'a str, Option<(u32, Named)>)>,
     scopes: Vec<(usize, usize)>,
-    counts: VirtualCounts,
+    counts: Cell<VirtualCounts>,
+    declared: u32,
 }
 
 impl<'a> Names<'a> {
     pub(super) fn counts(&self) -> VirtualCounts {
-        self.counts
+        self.counts.get()
     }
 
     fn depth(&self) -> u32 {
@@ -170,40 +171,34 @@ impl<'a> Names<'a> {
         ty: ScalarType,
         count: u32,
     ) -> Option<()> {
-        let slots = if ty == ScalarType::B128 {
-            count.checked_mul(2)?
-        } else {
-            count
-        };
-        let first = self.reserve(ty, slots)?;
+        self.declared = self
+            .declared
+            .checked_add(count)
+            .filter(|&all| all <= DECLARED_MAX)?;
+        let slots = vec![Cell::new(0); count as usize];
+        let scope = self.depth();
         self.ranges.push(Range {
             prefix,
             ty,
-            first,
-            count,
-            scope: self.depth(),
+            slots,
+            scope,
         });
         Some(())
     }
 
     /// A new register of a type, or `None` where there are too many.
-    pub(super) fn register(&mut self, ty: ScalarType) -> Option<Register> {
+    pub(super) fn register(&self, ty: ScalarType) -> Option<Register> {
         let slots = if ty == ScalarType::B128 { 2 } else { 1 };
-        let first = self.reserve(ty, slots)?;
-        Some(numbered(ty, first, 0))
-    }
-
-    fn reserve(&mut self, ty: ScalarType, slots: u32) -> Option<u32> {
+        let mut counts = self.counts.get();
         let counter = match ty {
-            ScalarType::Pred => &mut self.counts.predicates,
-            _ if ty.size_bytes() > 4 => &mut self.counts.w64,
-            _ => &mut self.counts.w32,
+            ScalarType::Pred => &mut counts.predicates,
+            _ if ty.size_bytes() > 4 => &mut counts.w64,
+            _ => &mut counts.w32,
         };
         let first = *counter;
-        *counter = first
-            .checked_add(slots)
-            .filter(|&total| total <= VIRTUAL_MAX)?;
-        Some(first)
+        *counter = first.checked_add(slots).filter(|&all| all < u32::MAX / 4)?;
+        self.counts.set(counts);
+        Some(numbered(ty, first, 0))
     }
 
     pub(super) fn find(&self, name: &str) -> Option<Named> {
@@ -249,16 +244,28 @@ impl<'a> Names<'a> {
             let leading_zero = bytes.get(split) == Some(&b'0') && split + 1 < bytes.len();
             if let Some(range) = range
                 && !leading_zero
-                && let Ok(number) = name.get(split..)?.parse::<u32>()
-                && number < range.count
+                && let Ok(number) = name.get(split..)?.parse::<usize>()
+                && let Some(slot) = range.slots.get(number)
             {
-                return Some((range.scope, numbered(range.ty, range.first, number)));
+                if slot.get() == 0 {
+                    slot.set(first_slot(self.register(range.ty)?) + 1);
+                }
+                return Some((range.scope, numbered(range.ty, slot.get() - 1, 0)));
             }
             split += 1;
             if split >= bytes.len() {
                 return None;
             }
         }
+    }
+}
+
+/// The number of a register's first slot.
+pub(super) fn first_slot(register: Register) -> u32 {
+    match register.slot {
+        Slot::Pred(pred) => pred.0,
+        Slot::Reg(Reg::W32(number) | Reg::W64(number)) => number,
+        Slot::Wide([Reg::W32(number) | Reg::W64(number), _]) => number,
     }
 }
 
