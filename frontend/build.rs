@@ -8,7 +8,7 @@ use gvirtus_abi::table::{Function, Travel, driver_api};
 
 /// What is checked in the client before a command is sent, by the beginning of the name; the first
 /// that fits. The longer beginnings come first.
-const CHECKS: [(&str, &str); 8] = [
+const CHECKS: [(&str, &str); 12] = [
     (
         "cuMemsetD2D8",
         "memset_2d(session, dstDevice, dstPitch, Width, Height, 1)",
@@ -29,6 +29,16 @@ const CHECKS: [(&str, &str); 8] = [
         "copy(session, dstDevice, srcDevice, ByteCount)",
     ),
     ("cuEventRecord", "same_context(&event, &stream)"),
+    (
+        "cuStreamWriteValue32",
+        "write_value(session, addr, 4, flags)",
+    ),
+    (
+        "cuStreamWriteValue64",
+        "write_value(session, addr, 8, flags)",
+    ),
+    ("cuStreamWaitValue32", "wait_value(session, addr, 4, flags)"),
+    ("cuStreamWaitValue64", "wait_value(session, addr, 8, flags)"),
 ];
 
 fn main() {

@@ -61,3 +61,6 @@ pub(crate) const UNASKED_SHARED_BYTES_MAX: u32 = 16 << 10;
 /// The first launch of a kernel with more threads a block waits for the driver's judgement: few
 /// kernels that can be launched at all need so many registers that they cannot with fewer threads.
 pub(crate) const UNASKED_THREADS_MAX: u64 = 512;
+
+/// Operations of one `cuStreamBatchMemOp`, as `cuda.h` has it.
+pub(crate) const MEMORY_OPERATIONS_MAX: u32 = 256;

@@ -83,7 +83,7 @@ unsafe fn write<T: Scalar>(reply: &Body, index: usize, place: *mut T) -> Result<
 
 /// What CUDA refuses at the call, checked before a command is sent whose failure would come later.
 mod checks {
-    use gvirtus_abi::{CUdeviceptr, CUresult};
+    use gvirtus_abi::{CUdeviceptr, CUresult, CUstreamWaitValue_flags, CUstreamWriteValue_flags};
 
     use crate::handle::Key;
     use crate::session::{Event, Session, StreamRef};
@@ -124,6 +124,39 @@ mod checks {
         let ranges = session.device_ranges.read();
         ranges.check(destination.0, bytes as u64)?;
         ranges.check(source.0, bytes as u64)
+    }
+
+    pub(super) fn write_value(
+        session: &Session,
+        address: CUdeviceptr,
+        bytes: u64,
+        flags: u32,
+    ) -> Result<(), CUresult> {
+        if flags & !CUstreamWriteValue_flags::CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER.0 != 0 {
+            return Err(INVALID);
+        }
+        word(session, address, bytes)
+    }
+
+    pub(super) fn wait_value(
+        session: &Session,
+        address: CUdeviceptr,
+        bytes: u64,
+        flags: u32,
+    ) -> Result<(), CUresult> {
+        let condition = flags & !CUstreamWaitValue_flags::CU_STREAM_WAIT_VALUE_FLUSH.0;
+        if condition > CUstreamWaitValue_flags::CU_STREAM_WAIT_VALUE_NOR.0 {
+            return Err(INVALID);
+        }
+        word(session, address, bytes)
+    }
+
+    /// An aligned word that the device can reach.
+    fn word(session: &Session, address: CUdeviceptr, bytes: u64) -> Result<(), CUresult> {
+        if address.0 == 0 || !address.0.is_multiple_of(bytes) {
+            return Err(INVALID);
+        }
+        session.device_ranges.read().check(address.0, bytes)
     }
 
     pub(super) fn same_context(event: &(Key, Event), stream: &StreamRef) -> Result<(), CUresult> {

@@ -36,6 +36,7 @@ mod module;
 mod occupancy;
 mod pointer;
 mod stream;
+mod stream_memory;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,7 @@ pub use self::module::*;
 pub use self::occupancy::*;
 pub use self::pointer::*;
 pub use self::stream::*;
+pub use self::stream_memory::*;
 pub use self::system::*;
 pub use crate::regular::*;
 

@@ -6,8 +6,9 @@ use std::cell::Cell;
 
 use gvirtus_abi::{
     CU_STREAM_LEGACY, CU_STREAM_PER_THREAD, CUcontext, CUdevice, CUgraph, CUgraphEdgeData,
-    CUgraphNode, CUlaunchAttributeID as Attribute, CUlaunchAttributeValue, CUresult, CUstream,
-    CUstream_flags, CUstreamAttrID, CUstreamAttrValue, CUstreamCaptureMode, CUstreamCaptureStatus,
+    CUgraphNode, CUgreenCtx, CUlaunchAttributeID as Attribute, CUlaunchAttributeValue, CUresult,
+    CUstream, CUstream_flags, CUstreamAttrID, CUstreamAttrValue, CUstreamCaptureMode,
+    CUstreamCaptureStatus,
 };
 use gvirtus_protocol::command::Word;
 use gvirtus_protocol::opcode;
@@ -133,6 +134,25 @@ pub unsafe fn cuStreamGetCtx(
     let known = known(session()?, default_stream, hStream)?;
     // SAFETY: the caller's promise.
     unsafe { put(pctx, known.context_handle) }
+}
+
+/// `cuStreamGetCtx_v2`: no stream belongs to a green context.
+pub unsafe fn cuStreamGetCtx_v2(
+    default_stream: CUstream,
+    hStream: CUstream,
+    pCtx: *mut CUcontext,
+    pGreenCtx: *mut CUgreenCtx,
+) -> Status {
+    let known = known(session()?, default_stream, hStream)?;
+    if !pGreenCtx.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe { put(pGreenCtx, CUgreenCtx::NULL)? };
+    }
+    if pCtx.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the caller's promise.
+    unsafe { put(pCtx, known.context_handle) }
 }
 
 /// `cuStreamIsCapturing`.

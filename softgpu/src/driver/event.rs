@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gvirtus_abi::{CUevent, CUevent_flags, CUevent_record_flags, CUresult, CUstream};
+use gvirtus_abi::{CUcontext, CUevent, CUevent_flags, CUevent_record_flags, CUresult, CUstream};
 use parking_lot::Mutex;
 
 use super::arguments::out;
@@ -104,6 +104,29 @@ pub(super) fn record_on(handle: CUevent, target: &Target) -> Result<(), CUresult
     // Under the event's lock, so that of two threads that record it the later one wins.
     let mut last = event.record.lock();
     *last = Some(SCHEDULER.record(target.id()));
+    Ok(())
+}
+
+/// Records an event after everything that was submitted to a context so far.
+pub(crate) fn cuCtxRecordEvent(hCtx: CUcontext, hEvent: CUevent) -> Result<(), CUresult> {
+    let context = context::find_or_current(hCtx)?;
+    context.error.check()?;
+    let event = find(hEvent)?;
+    if event.context.id != context.id {
+        return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
+    }
+    let mut last = event.record.lock();
+    *last = Some(SCHEDULER.record_domain(context.domain));
+    Ok(())
+}
+
+/// Makes everything that is submitted to a context from now on wait for an event.
+pub(crate) fn cuCtxWaitEvent(hCtx: CUcontext, hEvent: CUevent) -> Result<(), CUresult> {
+    let context = context::find_or_current(hCtx)?;
+    context.error.check()?;
+    if let Some(record) = find(hEvent)?.record() {
+        SCHEDULER.depend_domain(context.domain, record.marker());
+    }
     Ok(())
 }
 

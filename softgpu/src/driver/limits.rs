@@ -3,6 +3,8 @@
 //! resource numbers are those of compute capability 8.0 (CUDA programming guide, "Technical
 //! Specifications per Compute Capability").
 
+use std::time::Duration;
+
 /// What `cuDriverGetVersion` says: 1000 × major + 10 × minor.
 pub(super) const DRIVER_VERSION: u32 = 13_050;
 /// What `cuDeviceGetName` says.
@@ -52,3 +54,8 @@ pub(super) const DEFAULT_L2_FETCH_BYTES: usize = 64;
 pub(super) const SHORT_LAUNCH_STEPS: u64 = 1 << 15;
 /// What starting a block costs, in the same measure.
 pub(super) const STEPS_PER_BLOCK: u64 = 1 << 12;
+
+/// Operations of one `cuStreamBatchMemOp`, as `cuda.h` has it.
+pub(super) const MEMORY_OPERATIONS_MAX: u32 = 256;
+/// Longest pause between two looks at a word that a stream waits for.
+pub(super) const MEMORY_POLL_MAX: Duration = Duration::from_micros(100);

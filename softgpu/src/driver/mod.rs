@@ -49,6 +49,7 @@ mod program;
 mod queues;
 mod scheduler;
 mod stream;
+mod stream_memory;
 
 pub(crate) use context_calls::*;
 pub(crate) use copy::*;
@@ -65,6 +66,7 @@ pub(crate) use module::*;
 pub(crate) use occupancy::*;
 pub(crate) use pointer::*;
 pub(crate) use stream::*;
+pub(crate) use stream_memory::*;
 
 #[cfg(test)]
 mod tests;

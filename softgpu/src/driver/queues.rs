@@ -122,6 +122,8 @@ pub(super) struct Stream {
     pub(super) generation: u64,
     pub(super) domain: DomainId,
     pub(super) kind: Kind,
+    /// Smaller is more urgent.
+    pub(super) priority: i32,
     pub(super) error: Arc<ErrorCell>,
     pub(super) phase: Phase,
     pub(super) queue: VecDeque<Operation>,
@@ -143,6 +145,8 @@ pub(super) struct Domain {
     pub(super) pending: u64,
     /// Takes nothing new.
     pub(super) closed: bool,
+    /// What streams that are still to be made wait for, besides what is submitted to them.
+    pub(super) barrier: Option<Marker>,
 }
 
 pub(super) struct State {
@@ -177,13 +181,14 @@ impl State {
             streams: Vec::new(),
             pending: 0,
             closed: false,
+            barrier: None,
         };
         self.domains.insert(id, domain);
-        (id, self.add_stream(id, Kind::Legacy))
+        (id, self.add_stream(id, Kind::Legacy, 0))
     }
 
     /// A new stream. Of a domain that is being ended it is one that takes no operations.
-    pub(super) fn add_stream(&mut self, id: DomainId, kind: Kind) -> StreamId {
+    pub(super) fn add_stream(&mut self, id: DomainId, kind: Kind, priority: i32) -> StreamId {
         self.generations += 1;
         let index = self.free_streams.pop().unwrap_or_else(|| {
             self.streams.push(None);
@@ -202,6 +207,7 @@ impl State {
             generation: stream.generation,
             domain: id,
             kind,
+            priority,
             error: domain.error.clone(),
             phase: Phase::Idle,
             queue: VecDeque::new(),
@@ -298,6 +304,15 @@ impl State {
         markers
     }
 
+    /// The last operations of all streams of a domain that have some to complete.
+    pub(super) fn domain_markers(&self, id: DomainId) -> Vec<Marker> {
+        let Some(domain) = self.domains.get(&id).filter(|domain| domain.pending > 0) else {
+            return Vec::new();
+        };
+        let streams = domain.streams.iter();
+        streams.filter_map(|id| self.last_marker(*id)).collect()
+    }
+
     pub(super) fn markers_of(&self, domain: &Domain, kind: Kind) -> Vec<Marker> {
         if domain.pending == 0 {
             return Vec::new();
@@ -348,6 +363,14 @@ impl State {
             self.ready.remove(position);
         }
         true
+    }
+
+    /// The most urgent ready stream, of equal ones that which waits longest.
+    pub(super) fn pop_ready(&mut self) -> Option<StreamId> {
+        let priority = |id: &StreamId| self.stream(*id).map_or(0, |stream| stream.priority);
+        let positions = self.ready.iter().enumerate();
+        let (position, _) = positions.min_by_key(|(_, id)| priority(id))?;
+        self.ready.remove(position)
     }
 
     /// The next operation of a running stream, whose dependencies are complete. If there is none

@@ -81,8 +81,15 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn add_stream(&self, domain: DomainId, kind: Kind) -> StreamId {
-        self.state.lock().add_stream(domain, kind)
+    pub(super) fn add_stream(&self, domain: DomainId, kind: Kind, priority: i32) -> StreamId {
+        let mut state = self.state.lock();
+        let stream = state.add_stream(domain, kind, priority);
+        let barrier = state.domains.get(&domain).and_then(|domain| domain.barrier);
+        drop(state);
+        if let Some(marker) = barrier {
+            self.depend(stream, marker);
+        }
+        stream
     }
 
     /// Lets the stream go as soon as its work is complete.
@@ -136,8 +143,16 @@ impl Scheduler {
 
     /// Records an event.
     pub(super) fn record(&self, stream: StreamId) -> Arc<Record> {
-        let mut state = self.state.lock();
-        let Some(dependencies) = state.dependencies(stream) else {
+        self.record_after(self.state.lock(), stream, Vec::new())
+    }
+
+    fn record_after(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        stream: StreamId,
+        after: Vec<Marker>,
+    ) -> Arc<Record> {
+        let Some(mut dependencies) = state.dependencies(stream) else {
             let marker = Marker::complete(stream);
             let time = OnceLock::from(Instant::now());
             return Arc::new(Record { marker, time });
@@ -146,6 +161,7 @@ impl Scheduler {
             marker: state.next_marker(stream),
             time: OnceLock::new(),
         });
+        dependencies.extend(after);
         let idle = state.stream(stream).is_some_and(|s| s.phase == Phase::Idle);
         if idle && dependencies.is_empty() {
             let _ = record.time.set(Instant::now());
@@ -155,6 +171,36 @@ impl Scheduler {
             self.push(state, stream, Operation { dependencies, work });
         }
         record
+    }
+
+    /// Records an event when all work submitted to a domain so far is complete. The record is in
+    /// a stream of its own, which goes as soon as it is reached.
+    pub(super) fn record_domain(&self, domain: DomainId) -> Arc<Record> {
+        let mut state = self.state.lock();
+        let markers = state.domain_markers(domain);
+        let stream = state.add_stream(domain, Kind::NonBlocking, 0);
+        let record = self.record_after(state, stream, markers);
+        self.remove_stream(stream);
+        record
+    }
+
+    /// Makes later work of a domain wait for a marker, also that of streams made later.
+    pub(super) fn depend_domain(&self, domain: DomainId, marker: Marker) {
+        let mut state = self.state.lock();
+        if state.is_complete(marker) {
+            return;
+        }
+        let streams = match state.domains.get_mut(&domain) {
+            Some(domain) => {
+                domain.barrier = Some(marker);
+                domain.streams.clone()
+            }
+            None => return,
+        };
+        drop(state);
+        for stream in streams {
+            self.depend(stream, marker);
+        }
     }
 
     /// Makes later work of a stream wait for a marker.
@@ -207,17 +253,7 @@ impl Scheduler {
     }
 
     fn wait_domain_locked(&self, state: &mut MutexGuard<'_, State>, domain: DomainId) {
-        let Some(domain) = state.domains.get(&domain) else {
-            return;
-        };
-        if domain.pending == 0 {
-            return;
-        }
-        let streams = domain.streams.iter().copied();
-        let markers: Vec<Marker> = streams
-            .filter_map(|stream| state.last_marker(stream))
-            .collect();
-        for marker in markers {
+        for marker in state.domain_markers(domain) {
             self.wait_locked(state, marker);
         }
     }
@@ -290,7 +326,7 @@ impl Scheduler {
         let mut state = self.state.lock();
         state.idle_workers -= 1;
         loop {
-            if let Some(stream) = state.ready.pop_front() {
+            if let Some(stream) = state.pop_ready() {
                 if state.claim(stream) {
                     self.drain(&mut state, stream, None);
                 }

@@ -34,7 +34,7 @@ fn push(stream: StreamId, log: &Arc<Mutex<Vec<u32>>>, number: u32, placement: Pl
 #[test]
 fn a_stream_keeps_its_order() {
     let (_, domain, legacy) = domain();
-    let stream = SCHEDULER.add_stream(domain, Kind::Blocking);
+    let stream = SCHEDULER.add_stream(domain, Kind::Blocking, 0);
     let log = Arc::new(Mutex::new(Vec::new()));
     for number in 0..1000 {
         let placement = [Placement::Here, Placement::Worker][number as usize % 3 / 2];
@@ -49,7 +49,7 @@ fn a_stream_keeps_its_order() {
 #[test]
 fn short_work_runs_at_once_on_an_idle_stream_only() {
     let (_, domain, _) = domain();
-    let stream = SCHEDULER.add_stream(domain, Kind::NonBlocking);
+    let stream = SCHEDULER.add_stream(domain, Kind::NonBlocking, 0);
     let log = Arc::new(Mutex::new(Vec::new()));
     let marker = push(stream, &log, 1, Placement::Here);
     assert!(SCHEDULER.is_complete(marker));
@@ -66,9 +66,9 @@ fn short_work_runs_at_once_on_an_idle_stream_only() {
 #[test]
 fn the_legacy_stream_and_blocking_streams_wait_for_each_other() {
     let (_, domain, legacy) = domain();
-    let blocking = SCHEDULER.add_stream(domain, Kind::Blocking);
-    let other = SCHEDULER.add_stream(domain, Kind::Blocking);
-    let free = SCHEDULER.add_stream(domain, Kind::NonBlocking);
+    let blocking = SCHEDULER.add_stream(domain, Kind::Blocking, 0);
+    let other = SCHEDULER.add_stream(domain, Kind::Blocking, 0);
+    let free = SCHEDULER.add_stream(domain, Kind::NonBlocking, 0);
     let log = Arc::new(Mutex::new(Vec::new()));
     let open = gate(blocking);
     let in_legacy = push(legacy, &log, 1, Placement::Here);
@@ -86,7 +86,7 @@ fn the_legacy_stream_and_blocking_streams_wait_for_each_other() {
 #[test]
 fn waiting_for_the_legacy_stream_waits_for_blocking_streams() {
     let (_, domain, legacy) = domain();
-    let blocking = SCHEDULER.add_stream(domain, Kind::Blocking);
+    let blocking = SCHEDULER.add_stream(domain, Kind::Blocking, 0);
     let log = Arc::new(Mutex::new(Vec::new()));
     push(blocking, &log, 1, Placement::Worker);
     SCHEDULER.wait_stream(legacy);
@@ -98,8 +98,8 @@ fn waiting_for_the_legacy_stream_waits_for_blocking_streams() {
 fn events_order_streams_and_carry_the_time() {
     let (_, domain, _) = domain();
     let (_, other_domain, _) = self::domain();
-    let first = SCHEDULER.add_stream(domain, Kind::NonBlocking);
-    let second = SCHEDULER.add_stream(other_domain, Kind::NonBlocking);
+    let first = SCHEDULER.add_stream(domain, Kind::NonBlocking, 0);
+    let second = SCHEDULER.add_stream(other_domain, Kind::NonBlocking, 0);
     let log = Arc::new(Mutex::new(Vec::new()));
     let early = SCHEDULER.record(first);
     assert!(early.time().is_some());
@@ -121,7 +121,7 @@ fn events_order_streams_and_carry_the_time() {
 #[test]
 fn a_removed_stream_finishes_its_work() {
     let (_, domain, _) = domain();
-    let stream = SCHEDULER.add_stream(domain, Kind::NonBlocking);
+    let stream = SCHEDULER.add_stream(domain, Kind::NonBlocking, 0);
     let log = Arc::new(Mutex::new(Vec::new()));
     let open = gate(stream);
     let marker = push(stream, &log, 1, Placement::Worker);
@@ -139,7 +139,7 @@ fn a_removed_stream_finishes_its_work() {
 #[test]
 fn an_error_skips_what_follows_in_its_domain() {
     let (error, domain, legacy) = domain();
-    let stream = SCHEDULER.add_stream(domain, Kind::NonBlocking);
+    let stream = SCHEDULER.add_stream(domain, Kind::NonBlocking, 0);
     let log = Arc::new(Mutex::new(Vec::new()));
     SCHEDULER.submit(stream, Placement::Worker, || {
         Err(CUresult::CUDA_ERROR_ILLEGAL_ADDRESS)
@@ -168,7 +168,7 @@ fn many_streams_and_hosts_at_once() {
             let sum = &sum;
             scope.spawn(move || {
                 let kind = [Kind::Blocking, Kind::NonBlocking][thread % 2];
-                let stream = SCHEDULER.add_stream(domain, kind);
+                let stream = SCHEDULER.add_stream(domain, kind, 0);
                 for number in 0..300 {
                     let target = if number % 17 == 0 { legacy } else { stream };
                     let placement = [Placement::Here, Placement::Worker][number % 2];
@@ -195,7 +195,7 @@ fn many_streams_and_hosts_at_once() {
 fn an_ended_domain_takes_nothing_more() {
     let (_, domain, legacy) = domain();
     SCHEDULER.remove_domain(domain);
-    let late = SCHEDULER.add_stream(domain, Kind::Blocking);
+    let late = SCHEDULER.add_stream(domain, Kind::Blocking, 0);
     let log = Arc::new(Mutex::new(Vec::new()));
     for stream in [legacy, late] {
         let marker = push(stream, &log, 1, Placement::Worker);
@@ -205,4 +205,39 @@ fn an_ended_domain_takes_nothing_more() {
     SCHEDULER.wait_domain(domain);
     SCHEDULER.remove_domain(domain);
     assert!(log.lock().is_empty());
+}
+
+#[test]
+fn a_record_of_a_domain_is_behind_all_its_streams_and_a_barrier_before_all_later_work() {
+    let (_, domain, _) = domain();
+    let streams: [_; 3] =
+        std::array::from_fn(|_| SCHEDULER.add_stream(domain, Kind::NonBlocking, 0));
+    let gates = streams.map(gate);
+    let record = SCHEDULER.record_domain(domain);
+    SCHEDULER.depend_domain(domain, record.marker());
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let behind = push(streams[0], &log, 1, Placement::Here);
+    let made_later = SCHEDULER.add_stream(domain, Kind::NonBlocking, 0);
+    let late = push(made_later, &log, 2, Placement::Here);
+    for gate in gates {
+        assert!(record.time().is_none());
+        drop(gate);
+    }
+    for marker in [record.marker(), behind, late] {
+        SCHEDULER.wait(marker);
+    }
+    assert!(record.time().is_some());
+    assert_eq!(log.lock().len(), 2);
+    SCHEDULER.remove_domain(domain);
+}
+
+#[test]
+fn the_most_urgent_ready_stream_goes_first() {
+    let mut state = State::new();
+    let (domain, _) = state.add_domain(Arc::new(ErrorCell::default()));
+    let streams =
+        [0, -5, -2, -5].map(|priority| state.add_stream(domain, Kind::NonBlocking, priority));
+    state.ready.extend(streams);
+    let order: Vec<_> = std::iter::from_fn(|| state.pop_ready()).collect();
+    assert_eq!(order, [streams[1], streams[3], streams[2], streams[0]]);
 }

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gvirtus_abi::{
     CU_STREAM_LEGACY, CU_STREAM_PER_THREAD, CUcontext, CUdevice, CUevent, CUgraph, CUgraphEdgeData,
-    CUgraphNode, CUresult, CUstream, CUstreamAttrID, CUstreamAttrValue, CUstreamCaptureMode,
-    CUstreamCaptureStatus,
+    CUgraphNode, CUgreenCtx, CUresult, CUstream, CUstreamAttrID, CUstreamAttrValue,
+    CUstreamCaptureMode, CUstreamCaptureStatus,
 };
 use parking_lot::Mutex;
 
-use super::arguments::out;
+use super::arguments::{optional_out, out};
 use super::context::{self, Context};
 use super::handles::{self, Handles};
 use super::limits::STREAM_PRIORITIES;
@@ -123,7 +123,7 @@ fn new(context: Arc<Context>, handle: CUstream, flags: u32, priority: i32) -> St
     };
     Stream {
         handle,
-        id: SCHEDULER.add_stream(context.domain, kind),
+        id: SCHEDULER.add_stream(context.domain, kind, priority),
         context,
         flags,
         priority,
@@ -265,6 +265,19 @@ pub(crate) unsafe fn cuStreamGetCtx(
     pctx: *mut CUcontext,
 ) -> Result<(), CUresult> {
     out!(pctx = target(default_stream, hStream)?.context().handle);
+    Ok(())
+}
+
+/// No stream belongs to a green context.
+pub(crate) unsafe fn cuStreamGetCtx_v2(
+    default_stream: CUstream,
+    hStream: CUstream,
+    pCtx: *mut CUcontext,
+    pGreenCtx: *mut CUgreenCtx,
+) -> Result<(), CUresult> {
+    let target = target(default_stream, hStream)?;
+    optional_out!(pGreenCtx = CUgreenCtx::NULL);
+    optional_out!(pCtx = target.context().handle);
     Ok(())
 }
 
