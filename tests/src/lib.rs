@@ -10,10 +10,11 @@
 //! the time it took is printed, and only [`LIMIT`] fails the test, since a test machine may be
 //! busy.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use std::time::{Duration, Instant};
 
+pub mod conformance;
 mod daemon;
 pub mod peer;
 pub mod processes;
