@@ -169,6 +169,22 @@ impl Contexts {
         }
     }
 
+    /// The device of the context with this number.
+    ///
+    /// # Errors
+    ///
+    /// `CUDA_ERROR_CONTEXT_IS_DESTROYED`.
+    pub(crate) fn device_of(&self, number: u16) -> Result<u32, CUresult> {
+        let word = usize::from(number)
+            .checked_sub(1)
+            .and_then(|index| self.living.get(index))
+            .map_or(0, |word| word.load(Ordering::Acquire));
+        match word & ALIVE {
+            0 => Err(CUresult::CUDA_ERROR_CONTEXT_IS_DESTROYED),
+            _ => Ok((word & !ALIVE) >> DEVICE_SHIFT),
+        }
+    }
+
     /// Whether the context is the primary one of its device.
     pub(crate) fn is_primary(&self, context: Context) -> bool {
         u32::from(context.number) <= self.devices

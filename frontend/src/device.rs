@@ -67,7 +67,7 @@ impl Device {
 
 /// Attributes that are 0 here, and why. A program that asks before it uses a feature then takes
 /// another way, instead of failing.
-const MASKED: [(Attribute, &str); 59] = [
+const MASKED: &[(Attribute, &str)] = &[
     (
         Attribute::CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY,
         "kernels cannot reach the application's memory",
@@ -217,12 +217,8 @@ const MASKED: [(Attribute, &str); 59] = [
         "external semaphores are not supported",
     ),
     (
-        Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED,
-        "cuMemAllocAsync is not supported",
-    ),
-    (
         Attribute::CU_DEVICE_ATTRIBUTE_MEMPOOL_SUPPORTED_HANDLE_TYPES,
-        "cuMemAllocAsync is not supported",
+        "file descriptors cannot travel",
     ),
     (
         Attribute::CU_DEVICE_ATTRIBUTE_IPC_EVENT_SUPPORTED,
@@ -270,7 +266,7 @@ const MASKED: [(Attribute, &str); 59] = [
     ),
     (
         Attribute::CU_DEVICE_ATTRIBUTE_HOST_NUMA_MEMORY_POOLS_SUPPORTED,
-        "cuMemAllocAsync is not supported",
+        "pools of host memory are not supported",
     ),
     (
         Attribute::CU_DEVICE_ATTRIBUTE_HOST_NUMA_MULTINODE_IPC_SUPPORTED,
@@ -278,7 +274,7 @@ const MASKED: [(Attribute, &str); 59] = [
     ),
     (
         Attribute::CU_DEVICE_ATTRIBUTE_HOST_MEMORY_POOLS_SUPPORTED,
-        "cuMemAllocAsync is not supported",
+        "pools of host memory are not supported",
     ),
     (
         Attribute::CU_DEVICE_ATTRIBUTE_HOST_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED,

@@ -25,7 +25,7 @@ const KIND_SHIFT: u32 = GENERATION_SHIFT + GENERATION_BITS;
 const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
 
 const _: () = assert!(HANDLES_MAX <= 1 << INDEX_BITS);
-const _: () = assert!(Kind::Stream as u64 <= 15 && KIND_SHIFT + 4 == 47);
+const _: () = assert!(Kind::Pool as u64 <= 15 && KIND_SHIFT + 4 == 47);
 
 /// What a handle names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     Module = 6,
     /// `CUstream`.
     Stream = 7,
+    /// `CUmemoryPool`.
+    Pool = 12,
 }
 
 /// Index and generation of a handle whose kind has been checked.
@@ -141,6 +143,16 @@ impl<T: Clone> Slab<T> {
             return None;
         }
         slot.value.clone()
+    }
+
+    /// The key of the object with this number.
+    pub(crate) fn key_of_number(&self, number: u32) -> Option<Key> {
+        let index = number.checked_sub(1)?;
+        let inner = self.inner.read();
+        let slot = inner.slots.get(index as usize)?;
+        slot.value.as_ref()?;
+        let generation = slot.generation;
+        Some(Key { index, generation })
     }
 
     /// Changes the object. Whether it is still there.

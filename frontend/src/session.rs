@@ -16,13 +16,13 @@ use parking_lot::{Mutex, RwLock};
 use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::{I32, U32, U64};
 
-use crate::api::StreamAttribute;
+use crate::api::{Pool, StreamAttribute};
 use crate::connect::Opened;
 use crate::context::{Context, Contexts, Entry};
 use crate::device::Device;
 use crate::handle::{Key, Kind, Slab};
 use crate::image::{Image, ImageKind, Kernel};
-use crate::memory::{DeviceRanges, HostRanges};
+use crate::memory::{DeviceRanges, HostRanges, RangeKind};
 use crate::thread::{self, DefaultStream};
 use crate::wire::{Body, Command, Outcome, Payload, Rows, Wire};
 
@@ -84,6 +84,10 @@ pub(crate) struct Session {
     pub(crate) images: Slab<Option<Arc<Image>>>,
     /// Those for which the application has a handle.
     pub(crate) kernels: Slab<Arc<Kernel>>,
+    /// By number minus one.
+    pub(crate) pools: Slab<Pool>,
+    /// Number of the pool that `cuMemAllocAsync` takes from, by device; without one, the default.
+    pub(crate) current_pools: Mutex<BTreeMap<u32, u32>>,
     /// Device memory.
     pub(crate) device_ranges: RwLock<DeviceRanges>,
     /// Page-locked memory.
@@ -110,6 +114,8 @@ impl Session {
             events: Slab::default(),
             images: Slab::default(),
             kernels: Slab::default(),
+            pools: Slab::default(),
+            current_pools: Mutex::default(),
             device_ranges: RwLock::default(),
             host_ranges: RwLock::default(),
             stream_attributes: Mutex::default(),
@@ -366,9 +372,9 @@ impl Session {
     }
 
     fn forget_variables(&self, image: Key) {
-        let number = Some(image.number());
+        let kind = RangeKind::Variable(image.number());
         let mut ranges = self.device_ranges.write();
-        ranges.remove_all(|range| range.image == number);
+        ranges.remove_all(|range| range.kind == kind);
     }
 
     /// Forgets what belonged to a context that has ended. The worker has been told before, so the
@@ -421,6 +427,37 @@ impl Session {
     ) -> Result<(), CUresult> {
         let word = U64::new(word);
         self.post(opcode, context, Word { word }.as_bytes())
+    }
+
+    /// Queues a command whose body is words.
+    pub(crate) fn post_words(
+        &self,
+        opcode: Opcode,
+        context: u16,
+        words: &[u64],
+    ) -> Result<(), CUresult> {
+        let command = Command { opcode, context };
+        self.wire.post(command, |buffer| {
+            for word in words {
+                buffer.extend_from_slice(&word.to_le_bytes());
+            }
+        })
+    }
+
+    /// One round trip with a body of words.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::call`].
+    pub(crate) fn call_words(
+        &self,
+        opcode: Opcode,
+        context: u16,
+        words: &[u64],
+    ) -> Result<Body, CUresult> {
+        self.wire.faults().check()?;
+        let body: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.call(opcode, context, &body)
     }
 
     /// One round trip without payloads.

@@ -33,6 +33,17 @@
 //! | `cuMemAlloc_v2` | sync | [`Word`]: bytes | | one word: address |
 //! | `cuMemAllocPitch_v2` | sync | [`AllocatePitch`] | | two words: address, pitch |
 //! | `cuMemFree_v2` | posted | [`Word`]: address | | |
+//! | `cuMemAllocAsync` | sync | words: bytes, stream | | one word: address |
+//! | `cuMemAllocFromPoolAsync` | sync | words: bytes, pool, stream | | one word: address |
+//! | `cuMemFreeAsync` | posted | words: address, stream | | |
+//! | `cuMemPoolCreate` | sync | words: pool, allocation type, handle types, location's type and id, most bytes, usage | | |
+//! | `cuMemPoolDestroy`, `cuMemPoolTrimTo` | sync | words: pool, for the latter bytes | | |
+//! | `cuMemPoolSetAttribute` | sync | words: pool, attribute, value | | |
+//! | `cuMemPoolGetAttribute` | sync | words: pool, attribute | | one word: value |
+//! | `cuMemPoolSetAccess` | sync | words: pool, then location's type and id and flags of each | | |
+//! | `cuMemPoolGetAccess` | sync | words: pool, location's type and id | | one word: flags |
+//! | `cuDeviceSetMemPool` | sync | words: ordinal, pool | | |
+//! | `cuDeviceGetMemPool`, `cuDeviceGetDefaultMemPool` | sync | words: ordinal, a free pool number | | one word: the pool's number, which is the one offered if it had none |
 //! | `cuMemcpyHtoDAsync_v2` | posted | [`Copy2D`] | rows | |
 //! | `cuMemcpyDtoHAsync_v2` | sync | [`Copy2D`] | | payload: rows |
 //! | `cuLaunchKernel` | posted | [`Launch`], attributes, parameters | | |

@@ -46,6 +46,7 @@ impl Opcode {
                 | cuEventDestroy_v2
                 | cuLaunchKernel
                 | cuLibraryUnload
+                | cuMemFreeAsync
                 | cuMemFree_v2
                 | cuMemcpyHtoDAsync_v2
                 | cuModuleUnload

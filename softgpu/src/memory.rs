@@ -12,6 +12,8 @@
 //! access is legal when all its granules are, or when it lies in registered host memory or in a
 //! peer's memory.
 
+mod parts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
@@ -181,8 +183,14 @@ impl Memory {
     pub fn whole_range_of(&self, address: u64) -> Option<(u64, u64)> {
         let allocator = self.allocator.lock();
         let (&base, allocation) = allocator.allocations.range(..=address).next_back()?;
-        let is_inside = allocation.is_whole && address - base < allocation.reserved;
-        is_inside.then_some((base, base + allocation.reserved))
+        if address - base >= allocation.reserved {
+            return None;
+        }
+        if allocation.is_whole {
+            return Some((base, base + allocation.reserved));
+        }
+        let (&start, &bytes) = allocator.parts.range(..=address).next_back()?;
+        (address - start < bytes).then_some((start, start + bytes))
     }
 
     /// The allocation that contains `address`: its base and the length asked for (the registered
@@ -460,6 +468,8 @@ struct Allocator {
     free: BTreeMap<u64, u64>,
     free_by_length: BTreeSet<(u64, u64)>,
     allocations: BTreeMap<u64, Allocation>,
+    /// The parts that are shown of allocations which are not shown as a whole.
+    parts: BTreeMap<u64, u64>,
     /// Per chunk: has access rights.
     committed: Vec<bool>,
     /// Bytes with memory behind them.
@@ -479,6 +489,7 @@ impl Allocator {
             free: BTreeMap::from([(base, span)]),
             free_by_length: BTreeSet::from([(span, base)]),
             allocations: BTreeMap::new(),
+            parts: BTreeMap::new(),
             committed: vec![false; to_usize(span / CHUNK_BYTES)],
             mapped: 0,
         }
@@ -596,147 +607,4 @@ fn to_usize(value: u64) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TOTAL: u64 = 64 << 20;
-
-    #[test]
-    fn allocations_are_aligned_disjoint_and_counted() {
-        let memory = Memory::new(TOTAL).unwrap();
-        assert_eq!(memory.info(), (TOTAL, TOTAL));
-        let small: Vec<u64> = (1..100).map(|n| memory.alloc(n * 7).unwrap()).collect();
-        let large = memory.alloc(3 << 20).unwrap();
-        assert_eq!(large % CHUNK_BYTES, 0);
-        for pair in small.windows(2) {
-            assert_eq!(pair[0] % GRANULE, 0);
-            assert!(pair[1] >= pair[0] + GRANULE || pair[0] >= pair[1] + GRANULE);
-        }
-        assert!(memory.info().0 <= TOTAL - (3 << 20) - 99 * GRANULE);
-        for address in small {
-            memory.free(address).unwrap();
-        }
-        memory.free(large).unwrap();
-        assert_eq!(memory.info(), (TOTAL, TOTAL));
-        assert_eq!(memory.allocator.lock().free.len(), 1);
-    }
-
-    #[test]
-    fn only_allocated_bytes_are_accessible() {
-        let memory = Memory::new(TOTAL).unwrap();
-        let a = memory.alloc(1024).unwrap();
-        let b = memory.alloc(100).unwrap();
-        assert_eq!(b, a + 1024);
-        assert!(memory.is_accessible(a, 1));
-        assert!(memory.is_accessible(a + 1020, 8));
-        assert!(memory.is_accessible(b + 508, 4));
-        assert!(!memory.is_accessible(b + 508, 8));
-        assert!(!memory.is_accessible(a - 1, 4));
-        assert!(!memory.is_accessible(0, 4));
-        assert!(!memory.is_accessible(u64::MAX - 2, 4));
-        memory.free(a).unwrap();
-        assert!(!memory.is_accessible(a + 1020, 8));
-        assert!(memory.is_accessible(b, 8));
-        assert_eq!(memory.free(a), Err(MemoryError::InvalidValue));
-        assert_eq!(memory.free(b + 1), Err(MemoryError::InvalidValue));
-    }
-
-    #[test]
-    fn ranges_know_their_requested_length() {
-        let memory = Memory::new(TOTAL).unwrap();
-        let a = memory.alloc(1000).unwrap();
-        assert_eq!(memory.range_of(a + 999), Some((a, 1000)));
-        assert_eq!(memory.range_of(a + 5000), None);
-        assert_eq!(memory.range_of(12), None);
-    }
-
-    #[test]
-    fn running_out_fails_and_leaves_everything_usable() {
-        let memory = Memory::new(TOTAL).unwrap();
-        assert_eq!(memory.alloc(TOTAL + 1), Err(MemoryError::OutOfMemory));
-        assert_eq!(memory.alloc(0), Err(MemoryError::InvalidValue));
-        let all = memory.alloc(TOTAL).unwrap();
-        assert_eq!(memory.alloc(1), Err(MemoryError::OutOfMemory));
-        memory.free(all).unwrap();
-        assert!(memory.alloc(1).is_ok());
-    }
-
-    #[test]
-    fn host_side_copies_round_trip_and_are_checked() {
-        let memory = Memory::new(TOTAL).unwrap();
-        let a = memory.alloc(4096).unwrap();
-        memory.fill(a, &[1, 2, 3, 4], 1024).unwrap();
-        memory.copy(a + 2, a, 1000).unwrap();
-        let mut bytes = [0; 8];
-        memory.read(a, &mut bytes).unwrap();
-        assert_eq!(bytes, [1, 2, 1, 2, 3, 4, 1, 2]);
-        memory.fill(a, &[9], 3).unwrap();
-        memory.write(a + 3, &[7]).unwrap();
-        memory.read(a, &mut bytes).unwrap();
-        assert_eq!(bytes, [9, 9, 9, 7, 3, 4, 1, 2]);
-        assert!(memory.write(a + 4090, &bytes).is_err());
-        assert!(memory.read(a - 1, &mut bytes).is_err());
-        assert!(memory.copy(a, a + 1, 4096).is_err());
-    }
-
-    #[test]
-    fn freed_memory_comes_back_zeroed_and_stays_unreadable_until_reallocated() {
-        let memory = Memory::new(TOTAL).unwrap();
-        let a = memory.alloc(8 << 20).unwrap();
-        memory.fill(a, &[0xaa], 8 << 20).unwrap();
-        memory.free(a).unwrap();
-        assert!(memory.read(a, &mut [0; 4]).is_err());
-        assert_eq!(memory.alloc(8 << 20), Ok(a));
-        let mut bytes = [1; 4];
-        memory.read(a, &mut bytes).unwrap();
-        assert_eq!(bytes, [0; 4]);
-    }
-
-    #[test]
-    fn two_devices_live_side_by_side_and_see_each_other_only_as_peers() {
-        let one = Memory::new(TOTAL).unwrap();
-        let two = Arc::new(Memory::new(TOTAL).unwrap());
-        let address = two.alloc(512).unwrap();
-        assert!(!one.contains(address));
-        assert!(!one.is_accessible(address, 4));
-        one.enable_peer(&two);
-        assert!(one.is_accessible(address, 4));
-        assert!(!one.is_accessible(address + 510, 4));
-        one.disable_peer(&two);
-        assert!(!one.is_accessible(address, 4));
-    }
-
-    #[test]
-    fn registered_host_memory_is_accessible() {
-        let memory = Memory::new(TOTAL).unwrap();
-        let host = [0_u8; 64];
-        let address = host.as_ptr().expose_provenance() as u64;
-        // SAFETY: the array outlives the registration, and nothing is written.
-        unsafe { memory.register(address, 64) };
-        assert!(memory.is_accessible(address + 60, 4));
-        assert!(!memory.is_accessible(address + 61, 4));
-        assert_eq!(memory.range_of(address + 1), Some((address, 64)));
-        assert!(memory.unregister(address));
-        assert!(!memory.is_accessible(address, 1));
-    }
-
-    #[test]
-    fn reservations_can_be_mapped_in_part() {
-        let memory = Memory::new(TOTAL).unwrap();
-        let a = memory.reserve(4 << 20, 2 << 20).unwrap();
-        assert!(!memory.is_accessible(a, 1));
-        assert_eq!(memory.info().0, TOTAL);
-        memory.map(a, 2 << 20).unwrap();
-        assert!(memory.is_accessible(a, 2 << 20));
-        assert!(!memory.is_accessible(a, (2 << 20) + 1));
-        assert_eq!(memory.info().0, TOTAL - (2 << 20));
-        assert_eq!(
-            memory.map(a + (2 << 20), 4 << 20),
-            Err(MemoryError::InvalidValue)
-        );
-        memory.unmap(a, 2 << 20).unwrap();
-        assert!(!memory.is_accessible(a, 1));
-        memory.free(a).unwrap();
-        assert_eq!(memory.info().0, TOTAL);
-    }
-}
+mod tests;

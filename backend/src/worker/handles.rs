@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use gvirtus_abi::{
-    CUcontext, CUdevice, CUevent, CUevent_flags, CUfunction, CUkernel, CUlibrary, CUmodule,
-    CUresult, CUstream,
+    CUcontext, CUdevice, CUevent, CUevent_flags, CUfunction, CUkernel, CUlibrary, CUmemoryPool,
+    CUmodule, CUresult, CUstream,
 };
 use gvirtus_protocol::command::FunctionNumber;
 use gvirtus_protocol::limits::{CONTEXTS_MAX, HANDLES_MAX};
@@ -23,6 +23,7 @@ pub(super) struct Handles {
     pub(super) streams: Numbers<Owned<CUstream>>,
     pub(super) events: Numbers<Owned<CUevent>>,
     pub(super) images: Numbers<Image>,
+    pub(super) pools: Numbers<CUmemoryPool>,
     /// Number of the context that is current; 0 for none.
     pub(super) current: u16,
     fence: Option<Fence>,
@@ -96,6 +97,7 @@ impl Handles {
             streams: Numbers::new(HANDLES_MAX),
             events: Numbers::new(HANDLES_MAX),
             images: Numbers::new(IMAGES_MAX),
+            pools: Numbers::new(HANDLES_MAX),
             current: 0,
             fence: None,
         }
@@ -133,6 +135,12 @@ impl Handles {
     pub(super) fn context(&self, word: u64) -> Result<CUcontext, CUresult> {
         let number = u16::try_from(word).map_err(|_| CUresult::CUDA_ERROR_INVALID_CONTEXT)?;
         Ok(self.owner(number)?.handle)
+    }
+
+    pub(super) fn pool(&self, word: u64) -> Result<CUmemoryPool, CUresult> {
+        let invalid = CUresult::CUDA_ERROR_INVALID_VALUE;
+        let number = u32::try_from(word).map_err(|_| invalid)?;
+        self.pools.get(number).copied().ok_or(invalid)
     }
 
     pub(super) fn event(&self, word: u64) -> Result<CUevent, CUresult> {

@@ -60,7 +60,7 @@ impl Session {
             opcode::cuMemAlloc_v2 => self.allocate(word(header, body)?),
             opcode::cuMemAllocPitch_v2 => self.allocate_pitch(&read(opcode, body)?),
             opcode::cuMemFree_v2 => self.free(word(header, body)?),
-            _ => Err(SessionError::Body(opcode).into()),
+            _ => self.memory(opcode, body),
         }
     }
 

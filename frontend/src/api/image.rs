@@ -22,7 +22,7 @@ use super::{INVALID_VALUE, Status, put_optional, required};
 use crate::context::Context;
 use crate::handle::Key;
 use crate::image::{Image, ImageKind, Variable};
-use crate::memory::DeviceRange;
+use crate::memory::{DeviceRange, RangeKind};
 use crate::session::Session;
 use crate::wire::{Command, Outcome, Payload, Rows};
 
@@ -305,7 +305,7 @@ impl Session {
         let known = image.variable(name, context.number).filter(|variable| {
             let ranges = self.device_ranges.read();
             let range = ranges.starting_at(variable.address);
-            range.is_some_and(|range| range.image == Some(key.number()))
+            range.is_some_and(|range| range.kind == RangeKind::Variable(key.number()))
         });
         let variable = match known {
             Some(variable) => variable,
@@ -336,7 +336,7 @@ impl Session {
             context: context.number,
             device: context.device,
             id: self.new_id(),
-            image: Some(key.number()),
+            kind: RangeKind::Variable(key.number()),
             is_reserved: false,
         });
         Ok(variable)

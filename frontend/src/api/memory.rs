@@ -17,7 +17,7 @@ use zerocopy::little_endian::{U32, U64};
 use super::{INVALID_VALUE, Status, put, put_optional, required};
 use crate::context::Context;
 use crate::limits::ALLOCATION_ATTEMPTS_MAX;
-use crate::memory::{DeviceRange, HostRange, PAGE_BYTES, PinnedBy};
+use crate::memory::{DeviceRange, HostRange, PAGE_BYTES, PinnedBy, RangeKind};
 use crate::process::session;
 use crate::session::Session;
 
@@ -96,7 +96,7 @@ pub unsafe fn cuMemFree_v2(dptr: CUdeviceptr) -> Status {
     session.wire.faults().check()?;
     let mut ranges = session.device_ranges.write();
     let range = match ranges.starting_at(dptr.0) {
-        Some(range) if range.image.is_none() => *range,
+        Some(range) if range.kind.is_freed_as_memory() => *range,
         _ => return Err(INVALID_VALUE),
     };
     ranges.remove(range.base);
@@ -206,23 +206,47 @@ pub unsafe fn cuMemHostUnregister(p: *mut c_void) -> Status {
 
 /// What the worker allocated.
 #[derive(Clone, Copy)]
-struct Allocated {
-    address: u64,
-    bytes: u64,
-    pitch_bytes: u64,
+pub(super) struct Allocated {
+    pub(super) address: u64,
+    pub(super) bytes: u64,
+    pub(super) pitch_bytes: u64,
 }
 
 /// Allocates where the application has nothing of its own: a pointer's value must tell whose it is.
 fn allocate(
     session: &Session,
     context: Context,
+    ask: impl FnMut() -> Result<Allocated, CUresult>,
+) -> Result<Allocated, CUresult> {
+    let place = Place {
+        context: context.number,
+        device: context.device,
+        kind: RangeKind::Memory,
+    };
+    allocate_at(session, place, ask)
+}
+
+/// Whose an allocation will be.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Number of the context.
+    pub(super) context: u16,
+    /// Ordinal.
+    pub(super) device: u32,
+    pub(super) kind: RangeKind,
+}
+
+/// As [`allocate`], of any kind.
+pub(super) fn allocate_at(
+    session: &Session,
+    place: Place,
     mut ask: impl FnMut() -> Result<Allocated, CUresult>,
 ) -> Result<Allocated, CUresult> {
     let mut refused: Vec<Allocated> = Vec::new();
     let mut result = Err(CUresult::CUDA_ERROR_OUT_OF_MEMORY);
     while refused.len() < ALLOCATION_ATTEMPTS_MAX {
         match ask() {
-            Ok(allocated) if session.add_range(context, allocated) => {
+            Ok(allocated) if session.add_range(place, allocated) => {
                 result = Ok(allocated);
                 break;
             }
@@ -246,20 +270,20 @@ fn allocate(
     }
     for other in refused {
         session.device_ranges.write().remove(other.address);
-        session.post_word(opcode::cuMemFree_v2, context.number, other.address)?;
+        session.post_word(opcode::cuMemFree_v2, place.context, other.address)?;
     }
     result
 }
 
 impl Session {
-    fn add_range(&self, context: Context, allocated: Allocated) -> bool {
+    fn add_range(&self, place: Place, allocated: Allocated) -> bool {
         self.device_ranges.write().insert(DeviceRange {
             base: allocated.address,
             bytes: allocated.bytes,
-            context: context.number,
-            device: context.device,
+            context: place.context,
+            device: place.device,
             id: self.new_id(),
-            image: None,
+            kind: place.kind,
             is_reserved: false,
         })
     }

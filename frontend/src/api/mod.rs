@@ -35,6 +35,7 @@ mod memory;
 mod module;
 mod occupancy;
 mod pointer;
+mod pool;
 mod stream;
 mod stream_memory;
 mod system;
@@ -56,11 +57,13 @@ pub use self::memory::*;
 pub use self::module::*;
 pub use self::occupancy::*;
 pub use self::pointer::*;
+pub use self::pool::*;
 pub use self::stream::*;
 pub use self::stream_memory::*;
 pub use self::system::*;
 pub use crate::regular::*;
 
+pub(crate) use self::pool::Pool;
 pub(crate) use self::stream::StreamAttribute;
 
 /// What the application gets.

@@ -6,7 +6,7 @@ use std::ffi::c_void;
 use gvirtus_abi::{CUdeviceptr, CUmemorytype, CUpointer_attribute as Attribute};
 
 use super::{INVALID_VALUE, Status, required};
-use crate::memory::{DeviceRange, HostRange};
+use crate::memory::{DeviceRange, HostRange, RangeKind};
 use crate::process::session;
 use crate::session::Session;
 
@@ -120,13 +120,19 @@ fn value(session: &Session, owner: &Owner, attribute: Attribute, address: u64) -
         | Attribute::CU_POINTER_ATTRIBUTE_MAPPING_SIZE => Value::Word(bytes),
         Attribute::CU_POINTER_ATTRIBUTE_MAPPED => Value::Half(1),
         Attribute::CU_POINTER_ATTRIBUTE_ACCESS_FLAGS => Value::Half(READ_WRITE),
+        Attribute::CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE => match owner {
+            Owner::Device(DeviceRange {
+                kind: RangeKind::Pooled(number),
+                ..
+            }) => Value::Word(session.pool_of(device, *number)?.0),
+            _ => Value::Word(0),
+        },
         Attribute::CU_POINTER_ATTRIBUTE_SYNC_MEMOPS
         | Attribute::CU_POINTER_ATTRIBUTE_IS_MANAGED
         | Attribute::CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE
         | Attribute::CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE
         | Attribute::CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE => Value::Half(0),
-        Attribute::CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES
-        | Attribute::CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE => Value::Word(0),
+        Attribute::CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES => Value::Word(0),
         _ => return None,
     })
 }

@@ -20,10 +20,28 @@ pub(crate) struct DeviceRange {
     pub(crate) device: u32,
     /// As `CU_POINTER_ATTRIBUTE_BUFFER_ID` says; unique in a session.
     pub(crate) id: u64,
-    /// Number of the module or library whose variable it is; nothing for an allocation.
-    pub(crate) image: Option<u32>,
+    /// What it is.
+    pub(crate) kind: RangeKind,
     /// Whether its pages are reserved in the application's process.
     pub(crate) is_reserved: bool,
+}
+
+/// What a piece of device memory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RangeKind {
+    /// An allocation.
+    Memory,
+    /// An allocation from the pool with this number; without one, from the device's default pool.
+    Pooled(Option<u32>),
+    /// A variable of the module or library with this number.
+    Variable(u32),
+}
+
+impl RangeKind {
+    /// Whether `cuMemFree` and `cuMemFreeAsync` free it.
+    pub(crate) const fn is_freed_as_memory(self) -> bool {
+        matches!(self, Self::Memory | Self::Pooled(_))
+    }
 }
 
 impl DeviceRange {
@@ -136,7 +154,7 @@ mod tests {
             context: 1,
             device: 0,
             id: base,
-            image: None,
+            kind: RangeKind::Memory,
             is_reserved: false,
         }
     }

@@ -5,6 +5,6 @@ mod device;
 mod host;
 mod reserve;
 
-pub(crate) use self::device::{DeviceRange, DeviceRanges};
+pub(crate) use self::device::{DeviceRange, DeviceRanges, RangeKind};
 pub(crate) use self::host::{HostRange, HostRanges, PinnedBy};
 pub(crate) use self::reserve::PAGE_BYTES;

@@ -18,6 +18,8 @@ use super::device;
 pub(super) enum Kind {
     /// `cuMemAlloc` and its like.
     Device,
+    /// From a memory pool.
+    Pooled,
     /// A variable of a module.
     Variable,
     /// `cuMemHostAlloc` and its like; so many bytes are mapped.

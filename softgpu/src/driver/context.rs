@@ -17,7 +17,7 @@ use super::context_settings::Settings;
 use super::device::{Device, device};
 use super::handles::{Handles, Kind};
 use super::scheduler::{DomainId, ErrorCell, SCHEDULER, StreamId};
-use super::{event, host_memory, memory, module, output, stream};
+use super::{event, host_memory, memory, module, output, pool, stream};
 
 /// One life of a context.
 pub(super) struct Context {
@@ -77,6 +77,7 @@ impl Context {
     pub(super) fn synchronize(&self) -> Result<(), CUresult> {
         SCHEDULER.wait_domain(self.domain);
         output::flush(self.device);
+        pool::trim_after_synchronize();
         self.error.check()
     }
 
@@ -89,6 +90,7 @@ impl Context {
         event::forget_context(self);
         module::forget_context(self);
         memory::forget_context(self);
+        pool::forget_context(self);
         host_memory::forget_context(self);
     }
 }

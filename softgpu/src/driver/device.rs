@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use gvirtus_abi::{
     CUarray_format, CUdevice, CUdevice_P2PAttribute, CUdevice_attribute, CUdevprop,
-    CUexecAffinityType, CUresult, CUuuid,
+    CUexecAffinityType, CUmemoryPool, CUresult, CUuuid,
 };
 use gvirtus_driver_face::export_tables::DeviceIdentity;
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use super::arguments::{out, read_text, write_text};
 use super::attributes;
 use super::context::Primary;
 use super::limits::{DEVICE_NAME, DEVICES_MAX};
+use super::pool::{self, Pool};
 use crate::limits::{
     MAX_BLOCK_DIMENSIONS, MAX_GRID_DIMENSIONS, MAX_THREADS_PER_BLOCK, SHARED_BYTES_PER_BLOCK,
     WARP_SIZE,
@@ -33,6 +34,9 @@ pub(super) struct Device {
     pub(super) multiprocessors: u32,
     pub(super) primary: Mutex<Primary>,
     memory: OnceLock<Option<Arc<Memory>>>,
+    default_pool: OnceLock<Arc<Pool>>,
+    /// The one that `cuMemAllocAsync` takes from; the default one if there is none.
+    current_pool: Mutex<CUmemoryPool>,
 }
 
 impl Device {
@@ -44,6 +48,8 @@ impl Device {
                 .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1)),
             primary: Mutex::default(),
             memory: OnceLock::new(),
+            default_pool: OnceLock::new(),
+            current_pool: Mutex::default(),
         }
     }
 
@@ -62,6 +68,53 @@ impl Device {
     /// The memory, if it has been used.
     pub(super) fn memory_in_use(&self) -> Option<&Arc<Memory>> {
         self.memory.get()?.as_ref()
+    }
+
+    /// The pool that the device has from the start.
+    ///
+    /// # Errors
+    ///
+    /// `CUDA_ERROR_OUT_OF_MEMORY` if there are too many pools.
+    pub(super) fn default_pool(&'static self) -> Result<&'static Arc<Pool>, CUresult> {
+        if let Some(pool) = self.default_pool.get() {
+            return Ok(pool);
+        }
+        let mut made = self.current_pool.lock();
+        if self.default_pool.get().is_none() {
+            let properties = pool::Properties::default();
+            let pool = pool::create(self, properties, true)?;
+            *made = pool.handle;
+            let _ = self.default_pool.set(pool);
+        }
+        drop(made);
+        self.default_pool
+            .get()
+            .ok_or(CUresult::CUDA_ERROR_OUT_OF_MEMORY)
+    }
+
+    /// The pool that `cuMemAllocAsync` takes from.
+    ///
+    /// # Errors
+    ///
+    /// As [`Device::default_pool`].
+    pub(super) fn current_pool(&'static self) -> Result<Arc<Pool>, CUresult> {
+        let default = self.default_pool()?;
+        let current = *self.current_pool.lock();
+        Ok(pool::find(current).unwrap_or_else(|_| Arc::clone(default)))
+    }
+
+    pub(super) fn set_current_pool(&self, pool: &Pool) {
+        *self.current_pool.lock() = pool.handle;
+    }
+
+    /// A pool ends: the default one takes its place.
+    pub(super) fn forget_pool(&self, handle: CUmemoryPool) {
+        let mut current = self.current_pool.lock();
+        if *current == handle
+            && let Some(default) = self.default_pool.get()
+        {
+            *current = default.handle;
+        }
     }
 
     /// The same for each process and machine, different for each ordinal.

@@ -10,6 +10,7 @@ use super::arguments::out;
 use super::context::{self, Context};
 use super::handles::{Handles, Kind};
 use super::output;
+use super::pool;
 use super::scheduler::{Record, SCHEDULER};
 use super::stream::{self, Target};
 
@@ -161,6 +162,7 @@ pub(crate) fn cuEventSynchronize(hEvent: CUevent) -> Result<(), CUresult> {
         SCHEDULER.wait(record.marker());
     }
     output::flush(event.context.device);
+    pool::trim_after_synchronize();
     event.context.error.check()
 }
 

@@ -32,6 +32,7 @@ pub(super) enum Kind {
     Library = 5,
     Module = 6,
     Stream = 7,
+    Pool = 12,
 }
 
 /// All objects of one kind.

@@ -9,7 +9,7 @@ use super::context::{self, Context};
 use super::device::Device;
 use super::limits::PITCH_ALIGNMENT_BYTES;
 use super::scheduler::SCHEDULER;
-use super::{device, output};
+use super::{device, output, pool};
 use crate::memory::MemoryError;
 
 impl From<MemoryError> for Failure {
@@ -101,7 +101,10 @@ pub(crate) fn cuMemFree_v2(dptr: CUdeviceptr) -> Result<(), CUresult> {
         return Ok(());
     }
     let allocation = allocations::find(dptr.0)
-        .filter(|allocation| allocation.base == dptr.0 && allocation.kind == Kind::Device)
+        .filter(|allocation| {
+            let is_device = matches!(allocation.kind, Kind::Device | Kind::Pooled);
+            allocation.base == dptr.0 && is_device
+        })
         .ok_or(CUresult::CUDA_ERROR_INVALID_VALUE)?;
     SCHEDULER.wait_domain(context.domain);
     if allocation.context_id != context.id
@@ -110,6 +113,12 @@ pub(crate) fn cuMemFree_v2(dptr: CUdeviceptr) -> Result<(), CUresult> {
         SCHEDULER.wait_domain(owner.domain);
     }
     output::flush(context.device);
+    if allocation.kind == Kind::Pooled {
+        let pool = pool::disown(dptr.0).ok_or(CUresult::CUDA_ERROR_INVALID_VALUE)?;
+        pool.free_now(dptr.0);
+        pool::trim_after_synchronize();
+        return context.error.check();
+    }
     let device: &Device = device::device(gvirtus_abi::CUdevice(allocation.device_ordinal))?;
     allocations::remove(dptr.0, |kind| kind == Kind::Device)
         .ok_or(CUresult::CUDA_ERROR_INVALID_VALUE)?;

@@ -45,6 +45,8 @@ mod module;
 mod occupancy;
 mod output;
 mod pointer;
+mod pool;
+mod pool_calls;
 mod program;
 mod queues;
 mod scheduler;
@@ -65,6 +67,7 @@ pub(crate) use memset::*;
 pub(crate) use module::*;
 pub(crate) use occupancy::*;
 pub(crate) use pointer::*;
+pub(crate) use pool_calls::*;
 pub(crate) use stream::*;
 pub(crate) use stream_memory::*;
 

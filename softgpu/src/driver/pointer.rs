@@ -9,7 +9,7 @@ use gvirtus_driver_face::log;
 
 use super::allocations::{self, Allocation, Kind};
 use super::arguments::read_array;
-use super::context;
+use super::{context, pool};
 
 /// `CU_DEVICE_INVALID`: the device of a pointer that CUDA does not know.
 const NO_DEVICE: i32 = -2;
@@ -94,6 +94,9 @@ fn value(
         // Memory here is not localized.
         A::CU_POINTER_ATTRIBUTE_LOCALITY_DOMAIN_ORDINAL => Value::Number(u32::MAX),
         A::CU_POINTER_ATTRIBUTE_MAPPED => Value::Number(1),
+        A::CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE if allocation.kind == Kind::Pooled => {
+            Value::Word(pool::owner(allocation.base).map_or(0, |pool| pool.handle.0))
+        }
         other => Value::null(other)?,
     }))
 }
@@ -160,7 +163,7 @@ pub(crate) unsafe fn cuPointerSetAttribute(
         return Err(invalid);
     }
     let allocation = allocations::find(ptr.0)
-        .filter(|allocation| allocation.kind == Kind::Device)
+        .filter(|allocation| matches!(allocation.kind, Kind::Device | Kind::Pooled))
         .ok_or(invalid)?;
     // SAFETY: the contract of cuda.h: the attribute is an unsigned integer.
     let wanted = unsafe { value.cast::<u32>().read_unaligned() };

@@ -19,7 +19,7 @@ use super::context::{self, Context};
 use super::handles::{self, Handles};
 use super::limits::STREAM_PRIORITIES;
 use super::scheduler::{Kind, SCHEDULER, StreamId};
-use super::{event, output};
+use super::{event, output, pool};
 
 const NON_BLOCKING: u32 = gvirtus_abi::CUstream_flags::CU_STREAM_NON_BLOCKING.0;
 
@@ -186,6 +186,7 @@ pub(crate) fn cuStreamSynchronize(
     let target = target(default_stream, hStream)?;
     SCHEDULER.wait_stream(target.id());
     output::flush(target.context().device);
+    pool::trim_after_synchronize();
     target.context().error.check()
 }
 

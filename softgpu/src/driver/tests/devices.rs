@@ -48,7 +48,7 @@ fn attributes_name_abilities_and_sizes() {
         1024
     );
     assert_eq!(attribute(A::CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING), 1);
-    assert_eq!(attribute(A::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED), 0);
+    assert_eq!(attribute(A::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED), 1);
     assert_eq!(attribute(A::CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY), 0);
     for wrong in [0, A::CU_DEVICE_ATTRIBUTE_MAX.0, u32::MAX] {
         let mut value = 0;

@@ -5,6 +5,7 @@ mod contexts;
 mod copies;
 mod devices;
 mod modules;
+mod pools;
 mod streams;
 
 use std::ffi::CStr;
