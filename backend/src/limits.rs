@@ -60,6 +60,9 @@ pub const NAME_BYTES_MAX: usize = 16 << 10;
 /// Numbers of libraries and modules are below this: an entry takes some 150 bytes.
 pub const IMAGES_MAX: u32 = 1 << 18;
 
+/// Numbers of linkers are below this.
+pub const LINKS_MAX: u32 = 1 << 12;
+
 /// Most kernels of one image.
 pub const KERNELS_MAX: u32 = 1 << 16;
 

@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 mod bytes;
+mod elf;
 mod entry;
 mod error;
 pub mod limits;
@@ -17,6 +18,7 @@ mod pointer;
 mod select;
 mod size;
 
+pub use elf::{ElfSection, archive_members, elf_sections, is_archive};
 pub use entry::{ComputeCapability, Entry, EntryKind, Fatbin, Portability};
 pub use error::FatbinError;
 pub use pointer::{PointedImage, image_at};

@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     Stream = 7,
     /// `CUmemoryPool`.
     Pool = 12,
+    /// `CUlinkState`.
+    Link = 8,
 }
 
 /// Index and generation of a handle whose kind has been checked.

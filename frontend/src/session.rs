@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::{I32, U32, U64};
 
-use crate::api::{Pool, StreamAttribute};
+use crate::api::{Link, Pool, StreamAttribute};
 use crate::connect::Opened;
 use crate::context::{Context, Contexts, Entry};
 use crate::device::Device;
@@ -82,6 +82,8 @@ pub(crate) struct Session {
     pub(crate) events: Slab<Event>,
     /// By number minus one. A place is taken before its image is loaded.
     pub(crate) images: Slab<Option<Arc<Image>>>,
+    /// By number minus one.
+    pub(crate) links: Slab<Arc<Link>>,
     /// Those for which the application has a handle.
     pub(crate) kernels: Slab<Arc<Kernel>>,
     /// By number minus one.
@@ -113,6 +115,7 @@ impl Session {
             streams: Slab::default(),
             events: Slab::default(),
             images: Slab::default(),
+            links: Slab::default(),
             kernels: Slab::default(),
             pools: Slab::default(),
             current_pools: Mutex::default(),

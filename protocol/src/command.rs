@@ -28,6 +28,10 @@
 //! | `cuEventSynchronize` | sync | [`Word`]: number of the event | | |
 //! | `cuLibraryLoadData`, `cuModuleLoadData` | sync | [`Load`], [`LoadOption`] … | image | [`LoadedImage`], or the error log |
 //! | `cuLibraryUnload`, `cuModuleUnload` | posted | [`Word`]: number of the image | | |
+//! | `cuLinkCreate_v2` | sync | [`Load`]: the link's number, [`LoadOption`] … | | |
+//! | `cuLinkAddData_v2` | sync | [`LinkAdd`], [`LoadOption`] …, name | data | [`LinkReply`] |
+//! | `cuLinkComplete` | sync | [`Word`]: number of the link | | [`LinkReply`] |
+//! | `cuLinkDestroy` | posted | [`Word`]: number of the link | | |
 //! | `cuModuleGetGlobal_v2` | sync | [`GetGlobal`], name | | two words: address, bytes |
 //! | `cuFuncGetAttribute`, `cuKernelGetAttribute` | sync | [`FunctionAttributes`] | | words |
 //! | `cuMemAlloc_v2` | sync | [`Word`]: bytes | | one word: address |
@@ -49,7 +53,7 @@
 //! | `cuLaunchKernel` | posted | [`Launch`], attributes, parameters | | |
 //! | `PING` | sync | none | | |
 //!
-//! A failed sync message answers with its status and, but for the error log, no body and no
+//! A failed sync message answers with its status and, but for compilers' logs, no body and no
 //! payload. `Opcode::is_posted` is the same column as code.
 
 use serde::{Deserialize, Serialize};
@@ -211,6 +215,45 @@ pub struct LoadOption {
     pub option: U32,
     /// Its value, as the C API passes it in a pointer.
     pub value: U64,
+}
+
+/// `cuLinkAddData` (sync, payload: the data). `option_count` of [`LoadOption`] follow, then the
+/// input's name. The reply's body is a [`LinkReply`], also of a failure.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct LinkAdd {
+    /// Number of the link.
+    pub link: U32,
+    /// A `CUjitInputType`.
+    pub kind: U32,
+    /// How many options follow.
+    pub option_count: U32,
+}
+
+/// What a linker says, and what it makes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkReply {
+    /// The error log as it is by now.
+    pub error_log: Vec<u8>,
+    /// The information log as it is by now.
+    pub info_log: Vec<u8>,
+    /// Of `cuLinkComplete`.
+    pub image: Vec<u8>,
+}
+
+impl LinkReply {
+    /// The reply's body.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("plain data in memory always serialises")
+    }
+
+    /// Reads a reply's body; nothing if it is malformed.
+    pub fn decode(body: &[u8]) -> Option<Self> {
+        match postcard::take_from_bytes(body) {
+            Ok((reply, [])) => Some(reply),
+            _ => None,
+        }
+    }
 }
 
 /// `cuModuleGetGlobal`, `cuLibraryGetGlobal` (sync): the variable's name follows; the reply is two

@@ -47,6 +47,7 @@ impl Opcode {
                 | cuLaunchKernel
                 | cuLibraryUnload
                 | cuMemFreeAsync
+                | cuLinkDestroy
                 | cuMemFree_v2
                 | cuMemcpyHtoDAsync_v2
                 | cuModuleUnload

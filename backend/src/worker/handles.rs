@@ -11,11 +11,12 @@ use gvirtus_protocol::command::FunctionNumber;
 use gvirtus_protocol::limits::{CONTEXTS_MAX, HANDLES_MAX};
 
 use super::images::Options;
+use super::linking::Linking;
 use super::numbers::Numbers;
 use super::staging::Staging;
 use super::uploads::Uploads;
 use crate::driver::{Driver, check};
-use crate::limits::{IMAGES_MAX, QUERIED_STREAMS_MAX};
+use crate::limits::{IMAGES_MAX, LINKS_MAX, QUERIED_STREAMS_MAX};
 
 /// All that a session has named.
 pub(super) struct Handles {
@@ -24,6 +25,7 @@ pub(super) struct Handles {
     pub(super) events: Numbers<Owned<CUevent>>,
     pub(super) images: Numbers<Image>,
     pub(super) pools: Numbers<CUmemoryPool>,
+    pub(super) links: Numbers<Linking>,
     /// Number of the context that is current; 0 for none.
     pub(super) current: u16,
     fence: Option<Fence>,
@@ -98,6 +100,7 @@ impl Handles {
             events: Numbers::new(HANDLES_MAX),
             images: Numbers::new(IMAGES_MAX),
             pools: Numbers::new(HANDLES_MAX),
+            links: Numbers::new(LINKS_MAX),
             current: 0,
             fence: None,
         }

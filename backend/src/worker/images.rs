@@ -91,7 +91,7 @@ impl Session {
         Ok(())
     }
 
-    fn receive_image(
+    pub(super) fn receive_image(
         &self,
         bytes: usize,
         received: &mut ReceiveBuffer,
@@ -126,7 +126,7 @@ impl Session {
         };
         let handle = loaded.map_err(|status| Refusal {
             status,
-            log: options.log(),
+            log: options.error_log(),
         })?;
         let kernels = match handle {
             ImageHandle::Library(library) => library_kernels(self.driver, library),
@@ -178,21 +178,33 @@ fn terminated(mut data: Vec<u8>) -> Result<Vec<u8>, CUresult> {
     }
 }
 
-/// The just-in-time compiler's options with our error log among them, as the driver takes them.
+/// The just-in-time compiler's options with our logs among them, as the driver takes them.
 pub(super) struct Options {
     names: Vec<CUjit_option>,
     values: Vec<*mut c_void>,
-    log: Vec<u8>,
+    error_log: Vec<u8>,
+    info_log: Vec<u8>,
 }
 
 impl Options {
-    fn new(options: &[LoadOption]) -> Result<Self, CUresult> {
-        let mut log = vec![0_u8; ERROR_LOG_BYTES];
+    /// How many of the options are about the logs; they come first.
+    pub(super) const LOGS: u32 = 4;
+
+    pub(super) fn new(options: &[LoadOption]) -> Result<Self, CUresult> {
+        let mut error_log = vec![0_u8; ERROR_LOG_BYTES];
+        let mut info_log = vec![0_u8; ERROR_LOG_BYTES];
         let mut names = vec![
             CUjit_option::CU_JIT_ERROR_LOG_BUFFER,
             CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+            CUjit_option::CU_JIT_INFO_LOG_BUFFER,
+            CUjit_option::CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES,
         ];
-        let mut values = vec![log.as_mut_ptr().cast(), as_pointer(ERROR_LOG_BYTES as u64)];
+        let mut values = vec![
+            error_log.as_mut_ptr().cast(),
+            as_pointer(ERROR_LOG_BYTES as u64),
+            info_log.as_mut_ptr().cast(),
+            as_pointer(ERROR_LOG_BYTES as u64),
+        ];
         for option in options {
             let name = CUjit_option(option.option.get());
             if !OPTIONS.contains(&name) {
@@ -202,18 +214,40 @@ impl Options {
             names.push(name);
             values.push(as_pointer(option.value.get()));
         }
-        Ok(Self { names, values, log })
+        Ok(Self {
+            names,
+            values,
+            error_log,
+            info_log,
+        })
     }
 
-    fn count(&self) -> u32 {
+    pub(super) fn count(&self) -> u32 {
         u32::try_from(self.names.len()).expect("a body holds few options")
     }
 
-    /// What the compiler wrote.
-    fn log(&self) -> Vec<u8> {
-        let text = CStr::from_bytes_until_nul(&self.log);
-        text.map_or(Vec::new(), |text| text.to_bytes().to_vec())
+    pub(super) fn names(&mut self) -> *mut CUjit_option {
+        self.names.as_mut_ptr()
     }
+
+    pub(super) fn values(&mut self) -> *mut *mut c_void {
+        self.values.as_mut_ptr()
+    }
+
+    /// What the compiler wrote about errors.
+    pub(super) fn error_log(&self) -> Vec<u8> {
+        text(&self.error_log)
+    }
+
+    /// What else the compiler wrote.
+    pub(super) fn info_log(&self) -> Vec<u8> {
+        text(&self.info_log)
+    }
+}
+
+fn text(log: &[u8]) -> Vec<u8> {
+    let text = CStr::from_bytes_until_nul(log);
+    text.map_or(Vec::new(), |text| text.to_bytes().to_vec())
 }
 
 /// The driver API passes numbers as pointers here.

@@ -14,6 +14,7 @@ mod handles;
 mod images;
 mod launch;
 mod link;
+mod linking;
 mod memory;
 mod named;
 mod numbers;

@@ -51,6 +51,7 @@ impl Session {
             opcode::cuEventCreate => self.create_event(&read(opcode, body)?),
             opcode::cuEventDestroy_v2 => self.destroy_event(word(header, body)?),
             opcode::cuLibraryUnload | opcode::cuModuleUnload => self.unload(word(header, body)?),
+            opcode::cuLinkDestroy => self.link_destroy(word(header, body)?),
             opcode::cuModuleGetGlobal_v2 => {
                 let (get, name) = read_prefix::<GetGlobal>(opcode, body)?;
                 self.get_global(get.image.get(), name)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use gvirtus_abi::CUresult;
-use gvirtus_protocol::command::{Copy2D, Load};
+use gvirtus_protocol::command::{Copy2D, LinkAdd, Load};
 use gvirtus_protocol::frame::CommandHeader;
 use gvirtus_protocol::opcode::{self, Opcode};
 use gvirtus_protocol::stream::{Command, ReceiveBuffer};
@@ -69,6 +69,11 @@ pub(super) fn serve(
                     let options = options.to_vec();
                     session.load(&header, &load, &options, &mut received)?;
                 }
+                opcode::cuLinkAddData_v2 => {
+                    let (add, rest) = read_prefix::<LinkAdd>(opcode, body)?;
+                    let rest = rest.to_vec();
+                    session.link_add(&header, &add, &rest, &mut received)?;
+                }
                 _ if header.payload_bytes.get() != 0 => return Err(SessionError::Body(opcode)),
                 opcode::cuStreamSynchronize | opcode::cuEventSynchronize => {
                     let word = word(&header, body)?;
@@ -105,6 +110,12 @@ impl Session {
                 let result = self.launch(header, body);
                 self.posted(result)
             }
+            opcode::cuLinkCreate_v2 => {
+                let (create, options) = read_prefix::<Load>(header.opcode(), body)?;
+                let result = self.link_create(header, &create, options);
+                self.answer(header, result)
+            }
+            opcode::cuLinkComplete => self.link_complete(header, word(header, body)?),
             opcode if opcode.shape().is_some() => self.regular(header, body),
             opcode if opcode.is_posted() => {
                 let result = self.named(header, body).map(drop);

@@ -28,7 +28,7 @@ use crate::wire::{Command, Outcome, Payload, Rows};
 
 /// The options of the just-in-time compiler, as the C functions take them.
 #[derive(Clone, Copy)]
-pub(super) struct Options {
+pub(crate) struct Options {
     count: u32,
     options: *mut Option_,
     values: *mut *mut c_void,
@@ -92,7 +92,7 @@ impl Options {
     }
 
     /// Those that travel: their value is a number, or a float's bits.
-    fn numbers(&self) -> Result<Vec<LoadOption>, CUresult> {
+    pub(super) fn numbers(&self) -> Result<Vec<LoadOption>, CUresult> {
         let mut numbers = Vec::new();
         for (option, place) in self.iter() {
             match option {
@@ -123,24 +123,36 @@ impl Options {
         Ok(numbers)
     }
 
+    /// Bytes of the buffers for the information and error logs: numbers of 32 bits in the place of
+    /// pointers, until the logs' lengths are written there.
+    pub(super) fn log_bytes(&self) -> [usize; 2] {
+        [
+            Option_::CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES,
+            Option_::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+        ]
+        .map(|size| {
+            self.value(size)
+                .map_or(0, |room| room as usize & 0xffff_ffff)
+        })
+    }
+
     /// Writes the logs and their lengths, as the compiler would.
-    fn write_logs(&self, error_log: &[u8]) {
-        for (log, buffer, size) in [
+    pub(super) fn write_logs(&self, log_bytes: [usize; 2], error_log: &[u8], info_log: &[u8]) {
+        let [info_bytes, error_bytes] = log_bytes;
+        for (log, room, buffer, size) in [
             (
-                &[][..],
+                info_log,
+                info_bytes,
                 Option_::CU_JIT_INFO_LOG_BUFFER,
                 Option_::CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES,
             ),
             (
                 error_log,
+                error_bytes,
                 Option_::CU_JIT_ERROR_LOG_BUFFER,
                 Option_::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
             ),
         ] {
-            // The size is a 32-bit number in the place of a pointer.
-            let room = self
-                .value(size)
-                .map_or(0, |room| room as usize & 0xffff_ffff);
             let buffer = self.value(buffer).unwrap_or(std::ptr::null_mut());
             let mut written = 0;
             if !buffer.is_null() && room > 0 {
@@ -187,7 +199,7 @@ impl Session {
         let loaded = sent.and_then(|outcome| {
             let failed = outcome.status != CUresult::CUDA_SUCCESS;
             let error_log = if failed { outcome.body.bytes() } else { &[] };
-            options.write_logs(error_log);
+            options.write_logs(options.log_bytes(), error_log, &[]);
             if failed {
                 let text = String::from_utf8_lossy(error_log);
                 log!(Info, "an image was not loaded: {:?} {text}", outcome.status);
@@ -343,7 +355,7 @@ impl Session {
     }
 }
 
-fn read_image(name: &CStr) -> Result<Vec<u8>, CUresult> {
+pub(super) fn read_image(name: &CStr) -> Result<Vec<u8>, CUresult> {
     let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
     std::fs::read(path).map_err(|error| {
         log!(Info, "cannot read {}: {error}", path.display());

@@ -31,6 +31,7 @@ mod function;
 mod image;
 mod launch;
 mod library;
+mod link;
 mod memory;
 mod module;
 mod occupancy;
@@ -53,6 +54,7 @@ pub use self::event::*;
 pub use self::function::*;
 pub use self::launch::*;
 pub use self::library::*;
+pub use self::link::*;
 pub use self::memory::*;
 pub use self::module::*;
 pub use self::occupancy::*;
@@ -63,6 +65,7 @@ pub use self::stream_memory::*;
 pub use self::system::*;
 pub use crate::regular::*;
 
+pub(crate) use self::link::Link;
 pub(crate) use self::pool::Pool;
 pub(crate) use self::stream::StreamAttribute;
 

@@ -33,6 +33,7 @@ pub(super) enum Kind {
     Module = 6,
     Stream = 7,
     Pool = 12,
+    Link = 8,
 }
 
 /// All objects of one kind.

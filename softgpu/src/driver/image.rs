@@ -8,12 +8,16 @@ use std::time::Instant;
 use gvirtus_abi::{CUjit_option, CUresult};
 use gvirtus_driver_face::log;
 use gvirtus_fatbin::{
-    ComputeCapability, Fatbin, FatbinError, ImageKind, PointedImage, image_at, image_kind,
+    ComputeCapability, Fatbin, FatbinError, ImageKind, PointedImage, elf_sections, image_at,
+    image_kind,
 };
 
 use super::arguments::{read_array, write_text};
 use super::attributes::COMPUTE_CAPABILITY;
 use super::program::Program;
+
+/// Name of the sections that hold the PTX texts of a linked image.
+pub(super) const LINKED_SECTION: &[u8] = b".gvirtus.ptx";
 
 /// Why an image cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +34,7 @@ pub(super) enum ImageError {
 }
 
 impl ImageError {
-    fn status(&self) -> CUresult {
+    pub(super) fn status(&self) -> CUresult {
         match self {
             Self::Cubin | Self::Fatbin(FatbinError::NoBinaryForGpu { .. }) => {
                 CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
@@ -42,14 +46,47 @@ impl ImageError {
     }
 }
 
-/// The options of a load, as far as they are looked at: where its messages go.
+/// A buffer for messages.
+#[derive(Clone, Copy)]
+struct Log {
+    buffer: *mut i8,
+    bytes: u32,
+    /// Where the length of the text goes.
+    size: Option<*mut *mut c_void>,
+}
+
+impl Log {
+    const NONE: Self = Self {
+        buffer: std::ptr::null_mut(),
+        bytes: 0,
+        size: None,
+    };
+
+    /// # Safety
+    ///
+    /// The buffer and the place of its length are valid for writing.
+    unsafe fn write(&self, text: &str) {
+        let length = i32::try_from(self.bytes).unwrap_or(i32::MAX);
+        // SAFETY: the caller's promise; a missing or empty buffer is left alone, which is all that
+        // the result would say.
+        let written = unsafe { write_text(self.buffer, length, text) };
+        let bytes = match written {
+            Ok(()) => text.len().min(self.bytes as usize - 1),
+            Err(_) => 0,
+        };
+        if let Some(place) = self.size {
+            // SAFETY: the caller's promise.
+            unsafe { place.write(std::ptr::without_provenance_mut(bytes)) };
+        }
+    }
+}
+
+/// The options of a load or a link, as far as they are looked at: where its messages go.
 pub(super) struct JitOptions {
-    error_log: *mut i8,
-    error_log_bytes: u32,
-    /// Where the length of the error log goes.
-    error_log_size: Option<*mut *mut c_void>,
-    /// Where the length of the information log goes, which stays empty.
-    info_log_size: Option<*mut *mut c_void>,
+    error_log: Log,
+    info_log: Log,
+    /// Whether the information log is to say more than necessary.
+    verbose: bool,
     /// Where the milliseconds go.
     wall_time: Option<*mut *mut c_void>,
 }
@@ -57,10 +94,9 @@ pub(super) struct JitOptions {
 impl JitOptions {
     /// No options.
     pub(super) const NONE: Self = Self {
-        error_log: std::ptr::null_mut(),
-        error_log_bytes: 0,
-        error_log_size: None,
-        info_log_size: None,
+        error_log: Log::NONE,
+        info_log: Log::NONE,
+        verbose: false,
         wall_time: None,
     };
 
@@ -89,12 +125,17 @@ impl JitOptions {
             // SAFETY: as above. Values are stored in the place of a pointer, whatever their type.
             let value = unsafe { place.read() };
             match *option {
-                CUjit_option::CU_JIT_ERROR_LOG_BUFFER => read.error_log = value.cast(),
+                CUjit_option::CU_JIT_ERROR_LOG_BUFFER => read.error_log.buffer = value.cast(),
                 CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES => {
-                    read.error_log_bytes = value.addr() as u32;
-                    read.error_log_size = Some(place);
+                    read.error_log.bytes = value.addr() as u32;
+                    read.error_log.size = Some(place);
                 }
-                CUjit_option::CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES => read.info_log_size = Some(place),
+                CUjit_option::CU_JIT_INFO_LOG_BUFFER => read.info_log.buffer = value.cast(),
+                CUjit_option::CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES => {
+                    read.info_log.bytes = value.addr() as u32;
+                    read.info_log.size = Some(place);
+                }
+                CUjit_option::CU_JIT_LOG_VERBOSE => read.verbose = value.addr() != 0,
                 CUjit_option::CU_JIT_WALL_TIME => read.wall_time = Some(place),
                 _ => {}
             }
@@ -102,29 +143,31 @@ impl JitOptions {
         Ok(read)
     }
 
-    fn report(&self, error: Option<&ImageError>, started: Instant) {
-        let message = error.map_or_else(String::new, ToString::to_string);
-        let length = i32::try_from(self.error_log_bytes).unwrap_or(i32::MAX);
-        // SAFETY: the promise made to `read`; a missing or empty buffer is left alone, which is all
-        // that the result would say.
-        let written = unsafe { write_text(self.error_log, length, &message) };
-        let bytes = match written {
-            Ok(()) => message.len().min(self.error_log_bytes as usize - 1),
-            Err(_) => 0,
+    /// Writes what there is to say: an error, or in verbose mode what was compiled.
+    pub(super) fn report(&self, result: Result<&Program, &ImageError>, started: Instant) {
+        let (error, info) = match result {
+            Ok(program) if self.verbose => (String::new(), program.description()),
+            Ok(_) => (String::new(), String::new()),
+            Err(error) => (format!("error   : {error}"), String::new()),
         };
-        let milliseconds = started.elapsed().as_secs_f32() * 1e3;
-        for (place, value) in [
-            (self.error_log_size, bytes),
-            (self.info_log_size, 0),
-            (self.wall_time, milliseconds.to_bits() as usize),
-        ] {
-            if let Some(place) = place {
-                // SAFETY: an element of the array of values, valid by the promise made to `read`.
-                unsafe { place.write(std::ptr::without_provenance_mut(value)) };
-            }
+        for (log, text) in [(&self.error_log, error), (&self.info_log, info)] {
+            // SAFETY: the promise made to `read`.
+            unsafe { log.write(&text) };
+        }
+        if let Some(place) = self.wall_time {
+            let milliseconds = started.elapsed().as_secs_f32() * 1e3;
+            let value = std::ptr::without_provenance_mut(milliseconds.to_bits() as usize);
+            // SAFETY: an element of the array of values, valid by the promise made to `read`.
+            unsafe { place.write(value) };
         }
     }
 }
+
+// SAFETY: addresses only; whoever follows them does so under the promise made to `read`, which for
+// a link lasts until its state is destroyed.
+unsafe impl Send for JitOptions {}
+// SAFETY: as above.
+unsafe impl Sync for JitOptions {}
 
 /// Compiles the image behind a pointer.
 ///
@@ -168,7 +211,7 @@ fn finish(
     jit: &JitOptions,
     started: Instant,
 ) -> Result<Program, CUresult> {
-    jit.report(program.as_ref().err(), started);
+    jit.report(program.as_ref(), started);
     program.map_err(|error| {
         log::write_always(format_args!("cannot load a module: {error}"));
         error.status()
@@ -178,7 +221,10 @@ fn finish(
 fn compile(image: &PointedImage<'_>) -> Result<Program, ImageError> {
     let own = match image.kind {
         ImageKind::Ptx => vec![Cow::Borrowed(image.bytes)],
-        ImageKind::Elf => return Err(ImageError::Cubin),
+        ImageKind::Elf => match linked_texts(image.bytes)? {
+            texts if texts.is_empty() => return Err(ImageError::Cubin),
+            texts => texts,
+        },
         ImageKind::Fatbin | ImageKind::Wrapper => match ptx_of(image.bytes) {
             Ok(text) => vec![text],
             // Relocatable code: the image itself is empty, its parts are to be linked.
@@ -208,14 +254,23 @@ fn linkable<'a>(fatbins: &[&'a [u8]]) -> Result<Vec<Cow<'a, [u8]>>, FatbinError>
         .collect()
 }
 
-fn ptx_of(fatbin: &[u8]) -> Result<Cow<'_, [u8]>, FatbinError> {
+pub(super) fn ptx_of(fatbin: &[u8]) -> Result<Cow<'_, [u8]>, FatbinError> {
     let [major, minor] = COMPUTE_CAPABILITY.map(i32::unsigned_abs);
     let device = ComputeCapability { major, minor };
     Fatbin::parse(fatbin)?.select_ptx(device)?.text()
 }
 
+/// The PTX that [`link`](super::link) has put into an image.
+pub(super) fn linked_texts(elf: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, FatbinError> {
+    let sections = elf_sections(elf)?.into_iter();
+    Ok(sections
+        .filter(|section| section.name == LINKED_SECTION)
+        .map(|section| Cow::Borrowed(section.bytes))
+        .collect())
+}
+
 /// Without the zero that ends a text, and what may follow it.
-fn trim(bytes: &[u8]) -> &[u8] {
+pub(super) fn trim(bytes: &[u8]) -> &[u8] {
     let length = bytes.iter().position(|byte| *byte == 0);
     &bytes[..length.unwrap_or(bytes.len())]
 }

@@ -73,6 +73,16 @@ impl Program {
         &self.module
     }
 
+    /// What is in it, for a verbose log.
+    pub(super) fn description(&self) -> String {
+        let mut text = format!("info    : {} bytes cmem[3]", self.constant_bytes);
+        for kernel in &self.module.kernels {
+            let name = &kernel.name;
+            text.push_str(&format!("\ninfo    : Compiled entry function '{name}'"));
+        }
+        text
+    }
+
     pub(super) fn kernel_count(&self) -> usize {
         self.module.kernels.len()
     }
