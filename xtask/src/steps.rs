@@ -39,7 +39,7 @@ enum Action {
     Task(&'static str, fn(&Workspace) -> Result<()>),
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step {
         name: "fmt",
         action: Action::Cargo("cargo fmt --all --check"),
@@ -56,6 +56,12 @@ const STEPS: [Step; 11] = [
         name: "unit",
         action: Action::CargoTest(
             "cargo test --locked --release --workspace --exclude gvirtus-tests",
+        ),
+    },
+    Step {
+        name: "differential",
+        action: Action::Cargo(
+            "cargo test --locked --release --package gvirtus-softgpu --test differential",
         ),
     },
     Step {

@@ -103,6 +103,11 @@ unsafe fn put_predicates(
     mask: u32,
     results: &[u64; WARP],
 ) {
+    // The first destination may be where the combined predicate lies, so that is read before.
+    let combine = code.combine.map(|combine| {
+        // SAFETY: the caller's contract.
+        (combine, unsafe { combine.source.word(lanes, warp) })
+    });
     for (bit, dst) in [(0, code.dst), (1, code.second)] {
         if dst == Operand::NONE {
             continue;
@@ -111,11 +116,11 @@ unsafe fn put_predicates(
         for (lane, result) in results.iter().enumerate() {
             bits |= ((result >> bit) as u32 & 1) << lane;
         }
+        if let Some((combine, other)) = combine {
+            bits = combine.apply(bits, other);
+        }
         // SAFETY: the caller's contract.
         unsafe {
-            if let Some(combine) = code.combine {
-                bits = combine.apply(bits, combine.source.word(lanes, warp));
-            }
             let word = lanes.predicate(dst.index() as u32).add(warp);
             *word = (*word & !mask) | (bits & mask);
         }
