@@ -63,6 +63,12 @@ pub const IMAGES_MAX: u32 = 1 << 18;
 /// Numbers of linkers are below this.
 pub const LINKS_MAX: u32 = 1 << 12;
 
+/// Bytes that are read ahead of the executor in a session with host functions.
+pub const READ_AHEAD_BYTES: usize = 4 << 20;
+
+/// Most bytes that are read ahead while a host function runs in the client.
+pub const READ_AHEAD_BYTES_MAX: usize = 2 << 30;
+
 /// Most kernels of one image.
 pub const KERNELS_MAX: u32 = 1 << 16;
 

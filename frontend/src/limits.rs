@@ -41,6 +41,9 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 /// After a failed connection the next attempt is not made before this time.
 pub(crate) const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
 
+/// Most functions of the application that may still be called.
+pub(crate) const HOST_FUNCTIONS_MAX: usize = 1 << 20;
+
 /// Longest `GVIRTUS_TOKEN_FILE`, in bytes.
 pub(crate) const TOKEN_BYTES_MAX: u64 = 16 << 10;
 

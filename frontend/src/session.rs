@@ -24,7 +24,7 @@ use crate::handle::{Key, Kind, Slab};
 use crate::image::{Image, ImageKind, Kernel};
 use crate::memory::{DeviceRanges, HostRanges, RangeKind};
 use crate::thread::{self, DefaultStream};
-use crate::wire::{Body, Command, Outcome, Payload, Rows, Wire};
+use crate::wire::{Body, Command, Outcome, Payload, Rows, Wire, runs_host_function};
 
 /// What the use of an unknown `CUkernel` answers. `cuda.h` has no name for it: NVIDIA's runtime
 /// passes whatever it is given as a kernel, and makes `cudaErrorInvalidDeviceFunction` of this
@@ -135,10 +135,14 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// `CUDA_ERROR_INVALID_CONTEXT` if there is none, `CUDA_ERROR_CONTEXT_IS_DESTROYED`, a sticky
-    /// error, or that the connection is lost.
+    /// `CUDA_ERROR_INVALID_CONTEXT` if there is none, `CUDA_ERROR_CONTEXT_IS_DESTROYED`,
+    /// `CUDA_ERROR_NOT_PERMITTED` in a host function, a sticky error, or that the connection is
+    /// lost.
     #[inline]
     pub(crate) fn current(&self) -> Result<Context, CUresult> {
+        if runs_host_function() {
+            return Err(CUresult::CUDA_ERROR_NOT_PERMITTED);
+        }
         let context = self.contexts.find(thread::current(self))?;
         self.wire.faults().check()?;
         Ok(context)

@@ -51,6 +51,8 @@
 //! | `cuMemcpyHtoDAsync_v2` | posted | [`Copy2D`] | rows | |
 //! | `cuMemcpyDtoHAsync_v2` | sync | [`Copy2D`] | | payload: rows |
 //! | `cuLaunchKernel` | posted | [`Launch`], attributes, parameters | | |
+//! | `cuLaunchHostFunc`, `cuStreamAddCallback` | posted | [`HostFunction`] | | |
+//! | `HOST_FUNCTION_RETURNED` | posted | [`Word`]: number of the call | | |
 //! | `PING` | sync | none | | |
 //!
 //! A failed sync message answers with its status and, but for compilers' logs, no body and no
@@ -190,6 +192,18 @@ pub struct Launch {
     pub attribute_count: U32,
     /// How many bytes of parameters follow the attributes.
     pub parameter_bytes: U32,
+}
+
+/// `cuLaunchHostFunc`, `cuStreamAddCallback` (posted). When the stream comes to it, the worker
+/// sends a frame of the kind `HostFunction` with the function's number, and the stream goes on when
+/// the client has posted `HOST_FUNCTION_RETURNED`.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct HostFunction {
+    /// Number of the stream.
+    pub stream: U32,
+    /// The client's number for the function.
+    pub function: U64,
 }
 
 /// Bytes of a `CUlaunchAttribute`.

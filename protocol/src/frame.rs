@@ -17,12 +17,16 @@
 //! | offset | size | field |
 //! |---|---|---|
 //! | 0 | 4 | bytes of the body, at most [`REPLY_BODY_BYTES_MAX`] |
-//! | 4 | 4 | kind: 0 reply, 1 standard output, 2 standard error of the device |
-//! | 8 | 8 | number of the command that is answered |
+//! | 4 | 4 | kind: 0 reply, 1 standard output, 2 standard error of the device, 3 host function |
+//! | 8 | 8 | number of the command that is answered; of a host function, of the call |
 //! | 16 | 8 | bytes of the payload |
 //! | 24 | 4 | status of the command, a `CUresult` |
 //! | 28 | 4 | first failure of a posted command that no reply has told yet, a `CUresult` |
 //! | 32 | | body, then payload, then if there is a payload 4 bytes: its final `CUresult` |
+//!
+//! A frame of kind 3 asks the client to run a function of its program: the body is the number under
+//! which the client has announced it, the status what a stream callback is told. The stream waits
+//! until the client has said, with `HOST_FUNCTION_RETURNED`, that this call has returned.
 //!
 //! A posted command has no reply. Commands are executed in the order of their numbers; replies of
 //! calls that wait may overtake each other, so a reply names its command.
@@ -86,6 +90,8 @@ pub enum ReplyKind {
     StandardOutput = 1,
     /// What a failed device assertion printed; the body is the text.
     StandardError = 2,
+    /// A function of the client's program is due.
+    HostFunction = 3,
 }
 
 /// A frame that the peer must not send. The connection is of no use after it.
@@ -198,6 +204,14 @@ impl ReplyHeader {
         header
     }
 
+    /// Asks for a host function: the number of the call, and what a callback is told.
+    pub fn host_function(call: u64, status: CUresult) -> Self {
+        let success = CUresult::CUDA_SUCCESS;
+        let mut header = Self::new(call, status, success, size_of::<u64>() as u32, 0);
+        header.kind = U32::new(ReplyKind::HostFunction as u32);
+        header
+    }
+
     /// Bytes of the body; after [`ReplyHeader::check`] within the limit.
     pub const fn body_len(&self) -> usize {
         self.body_bytes.get() as usize
@@ -231,6 +245,7 @@ impl ReplyHeader {
             0 => Ok(ReplyKind::Reply),
             1 => Ok(ReplyKind::StandardOutput),
             2 => Ok(ReplyKind::StandardError),
+            3 => Ok(ReplyKind::HostFunction),
             other => Err(FrameError::UnknownKind(other)),
         }
     }

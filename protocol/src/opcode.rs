@@ -19,6 +19,10 @@ pub struct Shape {
     pub outputs: usize,
 }
 
+/// Tells the worker that the call of a host function has returned; the body is the number of the
+/// call. Posted.
+pub const HOST_FUNCTION_RETURNED: Opcode = Opcode(0x0812);
+
 /// Answers at once with success and nothing else: measures a round trip, keeps a session alive.
 pub const PING: Opcode = Opcode(0x0001);
 
@@ -29,6 +33,7 @@ impl Opcode {
     pub const fn name(self) -> Option<&'static str> {
         match self {
             PING => Some("ping"),
+            HOST_FUNCTION_RETURNED => Some("host function returned"),
             Self(number) => table_name(number),
         }
     }
@@ -44,7 +49,10 @@ impl Opcode {
                 | cuDevicePrimaryCtxRetain
                 | cuEventCreate
                 | cuEventDestroy_v2
+                | HOST_FUNCTION_RETURNED
+                | cuLaunchHostFunc
                 | cuLaunchKernel
+                | cuStreamAddCallback
                 | cuLibraryUnload
                 | cuMemFreeAsync
                 | cuLinkDestroy

@@ -196,11 +196,11 @@ fn receive(link: &Link, to: &mut [u8], received: &mut ReceiveBuffer) -> Result<(
             return Ok(());
         }
         let count = if rest.len() < DIRECT_READ_BYTES_MIN {
-            let count = link.stream.read(received.spare())?;
+            let count = link.read(received.spare())?;
             received.filled(count);
             count
         } else {
-            let count = link.stream.read(rest)?;
+            let count = link.read(rest)?;
             filled += count;
             count
         };

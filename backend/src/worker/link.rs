@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use gvirtus_abi::CUresult;
 use gvirtus_protocol::frame::{ReplyHeader, ReplyKind, TRAILER_BYTES};
@@ -10,7 +11,9 @@ use gvirtus_transport::{Stream, write_all_vectored};
 use parking_lot::{Mutex, MutexGuard};
 use zerocopy::IntoBytes;
 
+use super::ahead::{self, Ahead};
 use super::console::Console;
+use super::host_functions::Calls;
 
 /// What executor and waiters share.
 pub(super) struct Link {
@@ -19,6 +22,9 @@ pub(super) struct Link {
     writer: Mutex<()>,
     deferred: AtomicU32,
     console: Option<Console>,
+    /// Functions that run in the client.
+    pub(super) calls: Calls,
+    ahead: OnceLock<Arc<Ahead>>,
 }
 
 /// A reply whose payload is being written; nobody else can write meanwhile.
@@ -36,7 +42,44 @@ impl Link {
             writer: Mutex::new(()),
             deferred: AtomicU32::new(CUresult::CUDA_SUCCESS.0),
             console,
+            calls: Calls::default(),
+            ahead: OnceLock::new(),
         }
+    }
+
+    /// Reads what the client sends, for the executor.
+    pub(super) fn read(&self, to: &mut [u8]) -> io::Result<usize> {
+        match self.ahead.get() {
+            None => self.stream.read(to),
+            Some(ahead) => Ok(ahead.read(to)),
+        }
+    }
+
+    /// From now on somebody else reads the connection, and [`Link::read`] gets it from there.
+    /// `pending` came already and begins with the command `expected`.
+    pub(super) fn read_ahead(self: &Arc<Self>, pending: &[u8], expected: u64) -> io::Result<()> {
+        let _ = self.ahead.set(ahead::start(self, pending, expected)?);
+        Ok(())
+    }
+
+    pub(super) fn reads_ahead(&self) -> bool {
+        self.ahead.get().is_some()
+    }
+
+    /// A function is called in the client.
+    pub(super) fn notice_call(&self) {
+        if let Some(ahead) = self.ahead.get() {
+            ahead.notice_call();
+        }
+    }
+
+    /// Asks the client to run a function.
+    pub(super) fn call(&self, function: u64, call: u64, status: CUresult) -> io::Result<()> {
+        let _writer = self.writer.lock();
+        let header = ReplyHeader::host_function(call, status);
+        let function = function.to_le_bytes();
+        let mut parts = [IoSlice::new(header.as_bytes()), IoSlice::new(&function)];
+        write_all_vectored(&*self.stream, &mut parts)
     }
 
     /// A posted command failed: the next reply tells it, unless an earlier failure is still untold.

@@ -7,10 +7,12 @@
 //! that CUDA has a code for is answered with it; any other ends the session, and the process with
 //! it.
 
+mod ahead;
 mod console;
 mod copies;
 mod error;
 mod handles;
+mod host_functions;
 mod images;
 mod launch;
 mod link;

@@ -30,6 +30,8 @@ impl Session {
         let (opcode, context) = (header.opcode(), header.context.get());
         match opcode {
             opcode::PING if body.is_empty() => return Ok(Vec::new()),
+            // Whoever reads ahead has heard it.
+            opcode::HOST_FUNCTION_RETURNED => return Ok(Vec::new()),
             opcode::cuDevicePrimaryCtxRetain => {
                 return self.retain_primary(context, &read(opcode, body)?);
             }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use gvirtus_abi::CUresult;
-use gvirtus_protocol::command::{Copy2D, LinkAdd, Load};
+use gvirtus_protocol::command::{Copy2D, HostFunction, LinkAdd, Load};
 use gvirtus_protocol::frame::CommandHeader;
 use gvirtus_protocol::opcode::{self, Opcode};
 use gvirtus_protocol::stream::{Command, ReceiveBuffer};
@@ -92,10 +92,15 @@ pub(super) fn serve(
                     let result = session.download(&header, &copy, more);
                     session.refused(&header, result)?;
                 }
+                opcode::cuLaunchHostFunc | opcode::cuStreamAddCallback => {
+                    let launch = read::<HostFunction>(opcode, body)?;
+                    session.read_ahead(&mut received, expected)?;
+                    session.host_function(&header, &launch)?;
+                }
                 _ => session.execute(&header, body)?,
             }
         }
-        let count = session.link.stream.read(received.spare())?;
+        let count = session.link.read(received.spare())?;
         if count == 0 {
             return Ok(());
         }
@@ -104,6 +109,37 @@ pub(super) fn serve(
 }
 
 impl Session {
+    /// Lets another thread read the connection, so that the end of a function in the client is
+    /// heard whatever the executor is doing.
+    pub(super) fn read_ahead(
+        &self,
+        received: &mut ReceiveBuffer,
+        expected: u64,
+    ) -> Result<(), SessionError> {
+        if !self.link.reads_ahead() {
+            let pending = received.take(usize::MAX);
+            self.link.read_ahead(pending, expected)?;
+        }
+        Ok(())
+    }
+
+    fn host_function(
+        &mut self,
+        header: &CommandHeader,
+        launch: &HostFunction,
+    ) -> Result<(), SessionError> {
+        let entered = self.handles.enter(self.driver, header.context.get());
+        let result = entered.map_err(Failure::from).and_then(|()| {
+            self.launched
+                .add(self.handles.current, launch.stream.get().into());
+            match header.opcode() {
+                opcode::cuStreamAddCallback => self.add_callback(launch),
+                _ => self.launch_host_function(launch),
+            }
+        });
+        self.posted(result)
+    }
+
     fn execute(&mut self, header: &CommandHeader, body: &[u8]) -> Result<(), SessionError> {
         match header.opcode() {
             opcode::cuLaunchKernel => {

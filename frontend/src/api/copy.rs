@@ -271,6 +271,14 @@ unsafe fn host_to_device(
     returns: Returns,
 ) -> Status {
     check_host(from)?;
+    // CUDA reads page-locked memory when the stream comes to the copy; a function of the
+    // application before it may still write what is to be copied.
+    if returns == Returns::AtOnce
+        && session.wire.has_host_functions()
+        && session.is_page_locked(from.address)
+    {
+        session.wait_for_stream(stream)?;
+    }
     let to = session.device_rows(to, from)?;
     let mut body = to.body(stream);
     body.synchronous = U32::new((returns == Returns::WhenDone).into());
@@ -388,6 +396,17 @@ impl DeviceRows {
 impl Session {
     fn is_device(&self, address: usize) -> bool {
         self.device_ranges.read().find(address as u64).is_some()
+    }
+
+    fn is_page_locked(&self, address: usize) -> bool {
+        self.host_ranges.read().find(address as u64).is_some()
+    }
+
+    fn wait_for_stream(&self, stream: StreamRef) -> Status {
+        let word = U64::new(stream.number.into());
+        let body = gvirtus_protocol::command::Word { word };
+        self.call(opcode::cuStreamSynchronize, stream.context, body.as_bytes())
+            .map(drop)
     }
 
     fn check_rows(&self, rows: Rows) -> Status {

@@ -77,7 +77,7 @@ impl Wire {
 }
 
 /// Runs `start` so that a thread which it starts never runs the application's signal handlers.
-fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
+pub(super) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
     let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: a place for a signal set.

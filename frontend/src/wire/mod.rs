@@ -12,6 +12,7 @@
 
 mod faults;
 mod flusher;
+mod host;
 mod replies;
 mod rows;
 #[cfg(test)]
@@ -30,6 +31,8 @@ use zerocopy::IntoBytes as _;
 
 use self::faults::Faults;
 use self::flusher::Flusher;
+use self::host::HostFunctions;
+pub(crate) use self::host::{Registered, runs_host_function};
 pub(crate) use self::replies::{Body, Outcome};
 use self::replies::{ReceiveError, Replies};
 pub(crate) use self::rows::{Payload, Rows};
@@ -54,6 +57,7 @@ pub(crate) struct Wire {
     work: Condvar,
     replies: Replies,
     faults: Faults,
+    host_functions: HostFunctions,
 }
 
 struct Queue {
@@ -96,6 +100,7 @@ impl Wire {
             work: Condvar::new(),
             replies: Replies::default(),
             faults: Faults::default(),
+            host_functions: HostFunctions::default(),
         }))
     }
 

@@ -10,6 +10,7 @@
 //! waiting for each other: the worker may block on writing a reply, but then somebody waits for it
 //! and reads.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use gvirtus_transport::Stream;
 use parking_lot::{Condvar, Mutex};
 
 use super::faults::Faults;
+use super::host::Due;
 use super::rows::Rows;
 use crate::limits::{DIRECT_READ_BYTES_MIN, RECEIVE_BYTES};
 use crate::{console, statistics};
@@ -97,6 +99,10 @@ struct State {
     pending: Vec<Pending>,
     is_led: bool,
     is_lost: bool,
+    /// Host functions that wait for their thread.
+    due: VecDeque<Due>,
+    /// Whether there may be more.
+    expects_host_functions: bool,
 }
 
 /// The receiving side of a connection.
@@ -105,6 +111,8 @@ pub(crate) struct Replies {
     state: Mutex<State>,
     /// Only the leader's; the lock is never contended.
     received: Mutex<ReceiveBuffer>,
+    /// Signalled when the thread of host functions has something to do.
+    host: Condvar,
 }
 
 /// Why the connection is of no use any more.
@@ -127,6 +135,9 @@ pub(crate) enum ReceiveError {
         /// Bytes announced.
         found: u64,
     },
+    /// The worker asks for a host function without saying which.
+    #[error("the backend asks for a host function without a number")]
+    HostFunction,
     /// The worker answers something that was not asked.
     #[error("the backend answers command {0}, which waits for no answer")]
     Unasked(u64),
@@ -137,6 +148,7 @@ impl Default for Replies {
         Self {
             state: Mutex::default(),
             received: Mutex::new(ReceiveBuffer::new(RECEIVE_BYTES)),
+            host: Condvar::new(),
         }
     }
 }
@@ -172,11 +184,7 @@ impl Replies {
         loop {
             if let Some(outcome) = waiter.outcome.lock().take() {
                 // Somebody must read for those who still wait.
-                if !state.is_led
-                    && let Some(next) = state.pending.first()
-                {
-                    next.waiter.wake.notify_one();
-                }
+                self.pass_on(&state);
                 return (outcome, failure);
             }
             if state.is_led {
@@ -185,13 +193,70 @@ impl Replies {
             }
             state.is_led = true;
             drop(state);
-            let result = self.lead(stream, faults, waiter);
+            let done = || waiter.outcome.lock().is_some();
+            let result = self.lead(stream, faults, done);
+            state = self.state.lock();
+            state.is_led = false;
+            if let Err(error) = result {
+                state.is_lost = true;
+                self.host.notify_one();
+                Self::end_all(&mut state);
+                failure = Some(error);
+            }
+        }
+    }
+
+    /// Wakes somebody who reads, if anybody needs to.
+    fn pass_on(&self, state: &State) {
+        match state.pending.first() {
+            _ if state.is_led => {}
+            Some(next) => {
+                next.waiter.wake.notify_one();
+            }
+            None => {
+                self.host.notify_one();
+            }
+        }
+    }
+
+    /// Whether the worker may ask for host functions.
+    pub(crate) fn expect_host_functions(&self, is_expected: bool) {
+        self.state.lock().expects_host_functions = is_expected;
+        if is_expected {
+            self.host.notify_one();
+        }
+    }
+
+    /// Waits for a host function to be due; nothing when the connection is lost. Reads the
+    /// connection itself while nobody else does. For one thread only.
+    pub(crate) fn next_host_function(
+        &self,
+        stream: &dyn Stream,
+        faults: &Faults,
+    ) -> (Option<Due>, Option<ReceiveError>) {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(due) = state.due.pop_front() {
+                self.pass_on(&state);
+                return (Some(due), None);
+            }
+            if state.is_lost {
+                return (None, None);
+            }
+            if state.is_led || !state.expects_host_functions {
+                self.host.wait(&mut state);
+                continue;
+            }
+            state.is_led = true;
+            drop(state);
+            let done = || !self.state.lock().due.is_empty();
+            let result = self.lead(stream, faults, done);
             state = self.state.lock();
             state.is_led = false;
             if let Err(error) = result {
                 state.is_lost = true;
                 Self::end_all(&mut state);
-                failure = Some(error);
+                return (None, Some(error));
             }
         }
     }
@@ -201,6 +266,7 @@ impl Replies {
     pub(crate) fn lose(&self) {
         let mut state = self.state.lock();
         state.is_lost = true;
+        self.host.notify_one();
         // A leader may be writing to the memory of any call. It meets the end of the connection
         // itself.
         if !state.is_led {
@@ -217,18 +283,34 @@ impl Replies {
         }
     }
 
-    /// Reads until `own` has ended.
-    fn lead(&self, stream: &dyn Stream, faults: &Faults, own: &Waiter) -> Result<(), ReceiveError> {
+    /// Reads until what the caller wants has come.
+    fn lead(
+        &self,
+        stream: &dyn Stream,
+        faults: &Faults,
+        is_done: impl Fn() -> bool,
+    ) -> Result<(), ReceiveError> {
         let mut received = self.received.lock();
         let mut receiver = Receiver {
             stream,
             buffer: &mut received,
         };
-        while own.outcome.lock().is_none() {
+        while !is_done() {
             let Some(reply) = receiver.buffer.reply()? else {
                 receiver.fill()?;
                 continue;
             };
+            if reply.kind == ReplyKind::HostFunction {
+                let function = <[u8; 8]>::try_from(reply.body);
+                let due = Due {
+                    function: u64::from_le_bytes(function.map_err(|_| ReceiveError::HostFunction)?),
+                    call: reply.header.sequence.get(),
+                    status: reply.header.status(),
+                };
+                self.state.lock().due.push_back(due);
+                self.host.notify_one();
+                continue;
+            }
             if reply.kind != ReplyKind::Reply {
                 console::write(reply.kind, reply.body);
                 continue;

@@ -107,6 +107,9 @@ pub(super) fn current_handle() -> CUcontext {
 /// `CUDA_ERROR_INVALID_CONTEXT` if there is none, `CUDA_ERROR_CONTEXT_IS_DESTROYED`.
 pub(super) fn current() -> Result<Arc<Context>, CUresult> {
     super::device::devices()?;
+    if super::host_function::is_running() {
+        return Err(CUresult::CUDA_ERROR_NOT_PERMITTED);
+    }
     let handle = CURRENT.get();
     if handle.is_null() {
         return Err(CUresult::CUDA_ERROR_INVALID_CONTEXT);

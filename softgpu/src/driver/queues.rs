@@ -99,6 +99,8 @@ pub(super) enum Work {
     Nothing,
     Record(Arc<Record>),
     Run(Box<dyn FnOnce() -> Result<(), CUresult> + Send>),
+    /// Runs even after an error, which it is told.
+    Always(Box<dyn FnOnce(CUresult) + Send>),
 }
 
 pub(super) struct Operation {

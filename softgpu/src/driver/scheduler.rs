@@ -119,6 +119,21 @@ impl Scheduler {
         marker
     }
 
+    /// As [`Scheduler::submit`] to a worker; `work` runs even if the domain has failed, with its
+    /// error or `CUDA_SUCCESS`.
+    pub(super) fn submit_always<F>(&self, stream: StreamId, work: F)
+    where
+        F: FnOnce(CUresult) + Send + 'static,
+    {
+        let mut state = self.state.lock();
+        let Some(dependencies) = state.dependencies(stream) else {
+            return;
+        };
+        state.next_marker(stream);
+        let work = Work::Always(Box::new(work));
+        self.push(state, stream, Operation { dependencies, work });
+    }
+
     /// Runs an operation on the calling thread if nothing comes before it; otherwise does nothing.
     pub(super) fn run_here<F>(&self, stream: StreamId, work: F) -> Option<Marker>
     where
@@ -353,6 +368,12 @@ impl Scheduler {
                 Work::Run(work) => {
                     let error = state.error(stream);
                     MutexGuard::unlocked(state, || run(error.as_deref(), work));
+                }
+                Work::Always(work) => {
+                    let error = state.error(stream);
+                    let result = error.map_or(Ok(()), |error| error.check());
+                    let status = result.err().unwrap_or_default();
+                    MutexGuard::unlocked(state, || work(status));
                 }
             }
             state.complete(stream);
