@@ -143,6 +143,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             block: case.block,
             dynamic_shared_bytes: 0,
             cooperative: false,
+            cluster: None,
         };
         let run = || launch(&loaded, kernel, &config, &case.parameters, &options);
         let statistics = run()?;

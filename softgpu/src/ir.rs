@@ -126,6 +126,12 @@ pub struct Kernel {
     pub min_blocks_per_multiprocessor: Option<u32>,
     /// `.maxnreg`.
     pub max_registers: Option<u32>,
+    /// `.reqnctapercluster`: blocks of a cluster in x, y, z.
+    pub required_cluster: Option<[u32; 3]>,
+    /// `.explicitcluster`: a launch must give the cluster's dimensions, if nothing else does.
+    pub is_cluster_explicit: bool,
+    /// `.maxclusterrank`: most blocks of a cluster.
+    pub max_cluster_blocks: Option<u32>,
 }
 
 /// One kernel parameter.
@@ -213,7 +219,7 @@ pub enum Space {
     Global,
     /// `.const` (same memory as global, written by nobody).
     Const,
-    /// `.shared` of the own block.
+    /// `.shared` of the own block, or of a block of its cluster: see [`crate::limits`].
     Shared,
     /// `.local` of the own thread.
     Local,
@@ -997,6 +1003,23 @@ pub enum SpecialRegister {
     DynamicSharedBytes,
     /// `%total_smem_size`.
     TotalSharedBytes,
+    /// `%clusterid.{x,y,z}` (0..3).
+    ClusterIndex(u8),
+    /// `%nclusterid.{x,y,z}`.
+    ClusterGridDimension(u8),
+    /// `%cluster_ctaid.{x,y,z}`.
+    BlockInCluster(u8),
+    /// `%cluster_nctaid.{x,y,z}`.
+    ClusterDimension(u8),
+    /// `%cluster_ctarank`.
+    ClusterRank,
+    /// `%cluster_nctarank`.
+    ClusterBlocks,
+    /// `%is_explicit_cluster`, as 0 or 1.
+    IsClusterExplicit,
+    /// A register that is 0 here: the fourth element of vectors, performance counters that count
+    /// nothing, reserved shared memory, of which there is none.
+    Zero,
     /// `%envreg<n>`; 1 and 2 are the high and low word of the grid workspace address (cooperative
     /// launches), the others 0.
     Environment(u8),
@@ -1046,7 +1069,13 @@ pub enum MemoryBarrierOp {
         count: Option<Src>,
         /// `.arrive_drop`.
         drop: bool,
+        /// `.expect_tx`: bytes that this phase waits for, noted first (32-bit).
+        expected_bytes: Option<Src>,
     },
+    /// `.expect_tx`: raises the bytes that this phase waits for (32-bit).
+    ExpectBytes(Src),
+    /// `.complete_tx`: so many of them have come (32-bit).
+    CompleteBytes(Src),
     /// `.test_wait`, `.try_wait` on a state.
     TestWait {
         /// True when the phase of `state` has completed.
@@ -1074,6 +1103,28 @@ pub enum MemoryBarrierOp {
         /// `.noinc`.
         no_increment: bool,
     },
+}
+
+/// A bulk copy, one of each executing lane.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CopyBulk {
+    /// Global or Shared.
+    pub dst_space: Space,
+    /// Where to.
+    pub dst: Address,
+    /// Global or Shared.
+    pub src_space: Space,
+    /// Where from.
+    pub src: Address,
+    /// Bytes, a multiple of 16 (32-bit).
+    pub bytes: Src,
+    /// The `mbarrier` (shared memory) that is told of the bytes.
+    pub barrier: Option<Address>,
+    /// Combines the elements instead of copying them.
+    pub reduction: Option<(AtomicOp, AtomicType)>,
+    /// `.multicast::cluster`: mask of the blocks whose shared memory, at the destination's offset,
+    /// gets a copy, each with a barrier at the barrier's offset (16 bits in a 32-bit slot).
+    pub multicast: Option<Src>,
 }
 
 /// Operations.
@@ -1377,6 +1428,25 @@ pub enum Op {
         /// Bytes to copy (32-bit), the rest is zero; or the ignore-src predicate lowered to 0.
         source_bytes: Option<Src>,
     },
+    /// `cp.async.bulk`, `cp.reduce.async.bulk`: done at once.
+    CopyBulk(Box<CopyBulk>),
+    /// `atom` on 128 bits; the operands are pairs of 64-bit values, low half first.
+    AtomicWide {
+        /// Global, Shared or Generic.
+        space: Space,
+        /// Where.
+        address: Address,
+        /// Old value.
+        dst: [Reg; 2],
+        /// What to compare with; without it the values are exchanged.
+        compare: Option<[Src; 2]>,
+        /// New value.
+        new: [Src; 2],
+    },
+    /// `barrier.cluster.arrive`: the lane has arrived at the barrier of its cluster.
+    ClusterArrive,
+    /// `barrier.cluster.wait`: waits until all threads of the cluster have arrived.
+    ClusterWait,
     /// `mbarrier.*`.
     MemoryBarrier {
         /// Shared or Generic.

@@ -11,12 +11,18 @@ pub const MAX_BLOCK_DIMENSIONS: [u32; 3] = [1024, 1024, 64];
 pub const MAX_GRID_DIMENSIONS: [u32; 3] = [0x7fff_ffff, 65_535, 65_535];
 /// Bytes of shared memory of a block that a kernel gets without asking.
 pub const SHARED_BYTES_PER_BLOCK: u32 = 48 << 10;
-/// Bytes of shared memory of a block with the opt-in attribute (compute capability 8.0: 163 KiB).
-pub const SHARED_BYTES_PER_BLOCK_OPTIN: u32 = 163 << 10;
-/// Bytes of shared memory of a multiprocessor (compute capability 8.0: 164 KiB).
-pub const SHARED_BYTES_PER_MULTIPROCESSOR: u32 = 164 << 10;
+/// Bytes of shared memory that a block can have at most, whatever compute capability is reported
+/// (9.0: 227 KiB).
+pub const SHARED_BYTES_PER_BLOCK_MAX: u32 = 227 << 10;
 /// Bytes of kernel parameters.
 pub const MAX_PARAMETER_BYTES: u32 = 32_764;
+/// Blocks of a cluster that every device of compute capability 9.0 runs.
+pub const PORTABLE_CLUSTER_BLOCKS: u32 = 8;
+/// Blocks of a cluster, for kernels that allow sizes which are not portable.
+pub const MAX_CLUSTER_BLOCKS: u32 = 16;
+/// Shared addresses of a cluster: the block of rank r has its memory at (r + 1) times this. Below
+/// the first multiple is the own block's memory, so that its addresses are also those of `.shared`.
+pub const CLUSTER_SHARED_STRIDE: u64 = 1 << 24;
 /// Barriers of a block.
 pub const BARRIERS_PER_BLOCK: u32 = 16;
 /// Bytes of local memory of one thread, all frames together.

@@ -74,6 +74,7 @@ fn matrix_multiplication_in_shared_memory() {
         block: [16, 16, 1],
         dynamic_shared_bytes: 0,
         cooperative: false,
+        cluster: None,
     };
     device
         .try_run("matrix_multiply", &config, arguments)
@@ -299,6 +300,7 @@ fn dynamic_shared_memory_after_static() {
         block: [256, 1, 1],
         dynamic_shared_bytes: 1024,
         cooperative: false,
+        cluster: None,
     };
     device
         .try_run("scan_dynamic", &config, arguments.add(200i32))
@@ -436,6 +438,7 @@ fn allocations_on_the_stack() {
         block: [1; 3],
         dynamic_shared_bytes: 0,
         cooperative: false,
+        cluster: None,
     };
     let fault = device
         .try_run("stack_allocation", &config, arguments)
@@ -477,6 +480,7 @@ fn a_bad_address_is_a_fault_that_names_the_line() {
         block: [1; 3],
         dynamic_shared_bytes: 0,
         cooperative: false,
+        cluster: None,
     };
     let fault = device.try_run("recursion", &config, arguments).unwrap_err();
     let Fault::IllegalAddress { location, .. } = fault else {

@@ -3,22 +3,17 @@
 //!
 //! Clients decide by these numbers what they try, so everything that the device cannot do is zero:
 //! managed and mapped memory, memory pools, virtual memory management, inter-process handles,
-//! textures and surfaces, clusters.
+//! textures and surfaces.
 
 use gvirtus_abi::CUdevice_attribute;
 
+use super::architecture;
 use super::device::Device;
-use super::limits::{
-    BLOCKS_PER_MULTIPROCESSOR, MAX_PITCH_BYTES, REGISTERS_PER_MULTIPROCESSOR,
-    RESERVED_SHARED_BYTES_PER_BLOCK, THREADS_PER_MULTIPROCESSOR, TOTAL_CONSTANT_BYTES,
-};
+use super::limits::{MAX_PITCH_BYTES, REGISTERS_PER_MULTIPROCESSOR, TOTAL_CONSTANT_BYTES};
 use crate::limits::{
     MAX_BLOCK_DIMENSIONS, MAX_GRID_DIMENSIONS, MAX_THREADS_PER_BLOCK, SHARED_BYTES_PER_BLOCK,
-    SHARED_BYTES_PER_BLOCK_OPTIN, SHARED_BYTES_PER_MULTIPROCESSOR, WARP_SIZE,
+    WARP_SIZE,
 };
-
-/// Major and minor.
-pub(super) const COMPUTE_CAPABILITY: [i32; 2] = [8, 0];
 
 /// Alignment of texture and surface addresses in bytes, as compute capability 8.0 has it; clients
 /// divide by these even if they use no textures.
@@ -44,6 +39,7 @@ fn size(device: &Device, attribute: CUdevice_attribute) -> Option<i32> {
     use CUdevice_attribute as A;
     let [block_x, block_y, block_z] = MAX_BLOCK_DIMENSIONS;
     let [grid_x, grid_y, grid_z] = MAX_GRID_DIMENSIONS;
+    let architecture = architecture::current();
     let unsigned = match attribute {
         A::CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK => MAX_THREADS_PER_BLOCK,
         A::CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X => block_x,
@@ -53,19 +49,30 @@ fn size(device: &Device, attribute: CUdevice_attribute) -> Option<i32> {
         A::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y => grid_y,
         A::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z => grid_z,
         A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK => SHARED_BYTES_PER_BLOCK,
-        A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN => SHARED_BYTES_PER_BLOCK_OPTIN,
-        A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR => {
-            SHARED_BYTES_PER_MULTIPROCESSOR
+        A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN => {
+            architecture.shared_bytes_per_block
         }
-        A::CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK => RESERVED_SHARED_BYTES_PER_BLOCK,
+        A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR => {
+            architecture.shared_bytes_per_multiprocessor
+        }
+        A::CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK => {
+            architecture.reserved_shared_bytes
+        }
         A::CU_DEVICE_ATTRIBUTE_TOTAL_CONSTANT_MEMORY => TOTAL_CONSTANT_BYTES,
         A::CU_DEVICE_ATTRIBUTE_WARP_SIZE => WARP_SIZE,
         A::CU_DEVICE_ATTRIBUTE_MAX_PITCH => MAX_PITCH_BYTES,
         A::CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK
         | A::CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR => REGISTERS_PER_MULTIPROCESSOR,
         A::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT => device.multiprocessors,
-        A::CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR => THREADS_PER_MULTIPROCESSOR,
-        A::CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR => BLOCKS_PER_MULTIPROCESSOR,
+        A::CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR => {
+            architecture.threads_per_multiprocessor
+        }
+        A::CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR => {
+            architecture.blocks_per_multiprocessor
+        }
+        A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR => architecture.major,
+        A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR => architecture.minor,
+        A::CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH => architecture.has_clusters().into(),
         A::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID => device.pci_bus().unsigned_abs(),
         _ => return None,
     };
@@ -75,8 +82,6 @@ fn size(device: &Device, attribute: CUdevice_attribute) -> Option<i32> {
 fn ability(attribute: CUdevice_attribute) -> Option<i32> {
     use CUdevice_attribute as A;
     Some(match attribute {
-        A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR => COMPUTE_CAPABILITY[0],
-        A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR => COMPUTE_CAPABILITY[1],
         A::CU_DEVICE_ATTRIBUTE_CLOCK_RATE => CLOCK_RATE_KHZ,
         A::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE => MEMORY_CLOCK_RATE_KHZ,
         A::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH => MEMORY_BUS_BITS,

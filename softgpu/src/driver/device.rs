@@ -321,9 +321,9 @@ pub(crate) unsafe fn cuDeviceComputeCapability(
     dev: CUdevice,
 ) -> Result<(), CUresult> {
     device(dev)?;
-    let [first, second] = attributes::COMPUTE_CAPABILITY;
-    out!(major = first);
-    out!(minor = second);
+    let architecture = super::architecture::current();
+    out!(major = architecture.major as i32);
+    out!(minor = architecture.minor as i32);
     Ok(())
 }
 

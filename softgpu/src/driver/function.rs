@@ -3,15 +3,15 @@
 
 use core::ffi::c_char;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use gvirtus_abi::{
     CUfunc_cache, CUfunction, CUfunction_attribute, CUfunctionLoadingState, CUmodule, CUresult,
     CUsharedconfig,
 };
 
+use super::architecture::{self, Architecture};
 use super::arguments::{optional_out, out};
-use super::attributes::COMPUTE_CAPABILITY;
 use super::context::{self, Context};
 use super::context_settings::{check_cache_config, check_shared_config};
 use super::engine::Instance;
@@ -21,7 +21,8 @@ use super::limits::{REGISTERS_PER_MULTIPROCESSOR, REGISTERS_PER_THREAD_MAX};
 use super::program::Program;
 use crate::ir;
 use crate::limits::{
-    MAX_THREADS_PER_BLOCK, SHARED_BYTES_PER_BLOCK, SHARED_BYTES_PER_BLOCK_OPTIN, WARP_SIZE,
+    MAX_CLUSTER_BLOCKS, MAX_THREADS_PER_BLOCK, PORTABLE_CLUSTER_BLOCKS, SHARED_BYTES_PER_BLOCK,
+    WARP_SIZE,
 };
 
 /// A kernel in a context.
@@ -49,6 +50,9 @@ impl Function {
 pub(super) struct Settings {
     max_dynamic_shared_bytes: AtomicU32,
     carveout: AtomicI32,
+    is_large_cluster_allowed: AtomicBool,
+    /// In x, y, z; 0 where nothing is required.
+    required_cluster: [AtomicU32; 3],
 }
 
 impl Settings {
@@ -57,7 +61,45 @@ impl Settings {
         Self {
             max_dynamic_shared_bytes: AtomicU32::new(bytes),
             carveout: AtomicI32::new(-1),
+            is_large_cluster_allowed: AtomicBool::new(false),
+            required_cluster: kernel
+                .required_cluster
+                .unwrap_or_default()
+                .map(AtomicU32::new),
         }
+    }
+
+    /// Blocks that a cluster may have.
+    pub(super) fn max_cluster_blocks(&self) -> u32 {
+        match self.is_large_cluster_allowed.load(Ordering::Relaxed) {
+            true => MAX_CLUSTER_BLOCKS,
+            false => PORTABLE_CLUSTER_BLOCKS,
+        }
+    }
+
+    /// What the kernel or the application requires of every launch.
+    pub(super) fn required_cluster(&self) -> Option<[u32; 3]> {
+        let cluster =
+            [0, 1, 2].map(|axis: usize| self.required_cluster[axis].load(Ordering::Relaxed));
+        (cluster != [0; 3]).then(|| cluster.map(|length| length.max(1)))
+    }
+
+    /// What a kernel was compiled with cannot be changed.
+    fn require_cluster(
+        &self,
+        kernel: &ir::Kernel,
+        axis: usize,
+        value: i32,
+    ) -> Result<(), CUresult> {
+        let length = u32::try_from(value).map_err(|_| CUresult::CUDA_ERROR_INVALID_VALUE)?;
+        if kernel.required_cluster.is_some() {
+            return Err(CUresult::CUDA_ERROR_NOT_PERMITTED);
+        }
+        if length > MAX_CLUSTER_BLOCKS {
+            return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+        }
+        self.required_cluster[axis].store(length, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(super) fn max_dynamic_shared_bytes(&self) -> u32 {
@@ -149,19 +191,30 @@ pub(super) fn attribute(
         A::CU_FUNC_ATTRIBUTE_NUM_REGS => registers(program, kernel),
         A::CU_FUNC_ATTRIBUTE_PTX_VERSION => program.target(),
         A::CU_FUNC_ATTRIBUTE_BINARY_VERSION => {
-            let [major, minor] = COMPUTE_CAPABILITY.map(i32::unsigned_abs);
+            let &Architecture { major, minor, .. } = architecture::current();
             major * 10 + minor
         }
         A::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES => settings.max_dynamic_shared_bytes(),
         A::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT => {
             return Ok(settings.carveout.load(Ordering::Relaxed));
         }
+        A::CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET => {
+            (kernel.is_cluster_explicit || kernel.required_cluster.is_some()).into()
+        }
+        A::CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH => {
+            settings.required_cluster[0].load(Ordering::Relaxed)
+        }
+        A::CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT => {
+            settings.required_cluster[1].load(Ordering::Relaxed)
+        }
+        A::CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH => {
+            settings.required_cluster[2].load(Ordering::Relaxed)
+        }
+        A::CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED => settings
+            .is_large_cluster_allowed
+            .load(Ordering::Relaxed)
+            .into(),
         A::CU_FUNC_ATTRIBUTE_CACHE_MODE_CA
-        | A::CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET
-        | A::CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH
-        | A::CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT
-        | A::CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH
-        | A::CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED
         | A::CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE
         | A::CU_FUNC_ATTRIBUTE_DEVICE_NODE_UPDATE_SUPPORTED
         | A::CU_FUNC_ATTRIBUTE_SHARED_MEMORY_MODE => 0,
@@ -181,7 +234,9 @@ pub(super) fn set_attribute(
     match attribute {
         CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES => {
             let bytes = u32::try_from(value).map_err(|_| invalid)?;
-            let room = SHARED_BYTES_PER_BLOCK_OPTIN.saturating_sub(kernel.static_shared_bytes);
+            let room = architecture::current()
+                .shared_bytes_per_block
+                .saturating_sub(kernel.static_shared_bytes);
             if bytes > room {
                 return Err(invalid);
             }
@@ -194,6 +249,31 @@ pub(super) fn set_attribute(
                 return Err(invalid);
             }
             settings.carveout.store(value, Ordering::Relaxed);
+        }
+        CUfunction_attribute::CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED => {
+            let is_allowed = match value {
+                0 => false,
+                1 => true,
+                _ => return Err(invalid),
+            };
+            settings
+                .is_large_cluster_allowed
+                .store(is_allowed, Ordering::Relaxed);
+        }
+        CUfunction_attribute::CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH => {
+            settings.require_cluster(kernel, 0, value)?;
+        }
+        CUfunction_attribute::CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT => {
+            settings.require_cluster(kernel, 1, value)?;
+        }
+        CUfunction_attribute::CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH => {
+            settings.require_cluster(kernel, 2, value)?;
+        }
+        // Hints for a scheduler that has nothing to choose.
+        CUfunction_attribute::CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE => {
+            if !(0..=2).contains(&value) {
+                return Err(invalid);
+            }
         }
         _ => return Err(invalid),
     }

@@ -12,8 +12,8 @@ use gvirtus_fatbin::{
     image_kind,
 };
 
+use super::architecture::{self, Architecture};
 use super::arguments::{read_array, write_text};
-use super::attributes::COMPUTE_CAPABILITY;
 use super::program::Program;
 
 /// Name of the sections that hold the PTX texts of a linked image.
@@ -255,7 +255,7 @@ fn linkable<'a>(fatbins: &[&'a [u8]]) -> Result<Vec<Cow<'a, [u8]>>, FatbinError>
 }
 
 pub(super) fn ptx_of(fatbin: &[u8]) -> Result<Cow<'_, [u8]>, FatbinError> {
-    let [major, minor] = COMPUTE_CAPABILITY.map(i32::unsigned_abs);
+    let &Architecture { major, minor, .. } = architecture::current();
     let device = ComputeCapability { major, minor };
     Fatbin::parse(fatbin)?.select_ptx(device)?.text()
 }

@@ -41,12 +41,15 @@ struct Shape {
     block: [u32; 3],
     dynamic_shared_bytes: u32,
     is_cooperative: bool,
+    /// Blocks of a cluster in x, y, z, where the launch says it.
+    cluster: Option<[u32; 3]>,
 }
 
 /// Attributes that are more than hints.
 #[derive(Default)]
 struct Attributes {
     is_cooperative: bool,
+    cluster: Option<[u32; 3]>,
     /// To be recorded when the kernel is complete, which is never too early.
     events: Vec<CUevent>,
 }
@@ -85,6 +88,29 @@ impl Shape {
         if self.is_cooperative {
             self.check_cooperative(function, threads)?;
         }
+        self.check_cluster(function)
+    }
+
+    fn check_cluster(&self, function: &Function) -> Result<(), CUresult> {
+        let invalid = CUresult::CUDA_ERROR_INVALID_CLUSTER_SIZE;
+        let required = function.settings.required_cluster();
+        let Some(cluster) = self.cluster.or(required) else {
+            return match function.kernel().is_cluster_explicit {
+                true => Err(invalid),
+                false => Ok(()),
+            };
+        };
+        let blocks: u64 = cluster.iter().map(|length| u64::from(*length)).product();
+        let limit = function.settings.max_cluster_blocks();
+        let limit = limit.min(function.kernel().max_cluster_blocks.unwrap_or(limit));
+        let is_required = required.is_none_or(|required| required == cluster);
+        let mut axes = self.grid.iter().zip(cluster);
+        if !(1..=u64::from(limit)).contains(&blocks)
+            || !is_required
+            || axes.any(|(length, cluster)| !length.is_multiple_of(cluster))
+        {
+            return Err(invalid);
+        }
         Ok(())
     }
 
@@ -120,6 +146,7 @@ fn launch(
             block: shape.block,
             dynamic_shared_bytes: shape.dynamic_shared_bytes,
             cooperative: shape.is_cooperative,
+            cluster: shape.cluster.or(function.settings.required_cluster()),
         },
         parameters,
     };
@@ -266,12 +293,7 @@ fn read_attributes(attributes: &[CUlaunchAttribute]) -> Result<Attributes, CUres
             A::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION => {
                 // SAFETY: the id says which field it is.
                 let cluster = unsafe { value.clusterDim };
-                if [cluster.x, cluster.y, cluster.z]
-                    .iter()
-                    .any(|length| *length > 1)
-                {
-                    return Err(CUresult::CUDA_ERROR_INVALID_CLUSTER_SIZE);
-                }
+                read.cluster = Some([cluster.x, cluster.y, cluster.z]);
             }
             A::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT => {
                 // SAFETY: the id says which field it is.
@@ -334,6 +356,7 @@ pub(crate) unsafe fn cuLaunchKernel(
         block: [blockDimX, blockDimY, blockDimZ],
         dynamic_shared_bytes: sharedMemBytes,
         is_cooperative: false,
+        cluster: None,
     };
     // SAFETY: the same contract.
     unsafe { launch_checked((default_stream, hStream), f, shape, kernelParams, extra) }.map(drop)
@@ -357,6 +380,7 @@ pub(crate) unsafe fn cuLaunchCooperativeKernel(
         block: [blockDimX, blockDimY, blockDimZ],
         dynamic_shared_bytes: sharedMemBytes,
         is_cooperative: true,
+        cluster: None,
     };
     let (streams, extra) = ((default_stream, hStream), std::ptr::null_mut());
     // SAFETY: the same contract.
@@ -386,6 +410,7 @@ pub(crate) unsafe fn cuLaunchKernelEx(
         block: [config.blockDimX, config.blockDimY, config.blockDimZ],
         dynamic_shared_bytes: config.sharedMemBytes,
         is_cooperative: attributes.is_cooperative,
+        cluster: attributes.cluster,
     };
     let streams = (default_stream, config.hStream);
     // SAFETY: the same contract.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Fixed numbers of the driver API; those of the machine are in [`crate::limits`]. Occupancy and
-//! resource numbers are those of compute capability 8.0 (CUDA programming guide, "Technical
-//! Specifications per Compute Capability").
+//! Fixed numbers of the driver API; those of the machine are in [`crate::limits`], those of a
+//! compute capability in [`super::architecture`]. Resource numbers are those of compute capability
+//! 7.5 to 9.0 (CUDA programming guide, "Technical Specifications per Compute Capability").
 
 use std::time::Duration;
 
@@ -12,18 +12,12 @@ pub(super) const DEVICE_NAME: &str = "gvirtus softgpu";
 /// Devices of a process.
 pub(super) const DEVICES_MAX: u64 = 16;
 
-/// Threads of a multiprocessor.
-pub(super) const THREADS_PER_MULTIPROCESSOR: u32 = 2048;
-/// Blocks of a multiprocessor.
-pub(super) const BLOCKS_PER_MULTIPROCESSOR: u32 = 32;
 /// 32-bit registers of a multiprocessor, and of a block.
 pub(super) const REGISTERS_PER_MULTIPROCESSOR: u32 = 65_536;
 /// Registers are given to warps in pieces of this size.
 pub(super) const REGISTER_GRANULE: u32 = 256;
 /// 32-bit registers of a thread.
 pub(super) const REGISTERS_PER_THREAD_MAX: u32 = 255;
-/// Shared memory that the system keeps of each block, in bytes.
-pub(super) const RESERVED_SHARED_BYTES_PER_BLOCK: u32 = 1024;
 /// Shared memory is given to blocks in pieces of this size, in bytes.
 pub(super) const SHARED_GRANULE_BYTES: u32 = 128;
 /// Constant memory in bytes.

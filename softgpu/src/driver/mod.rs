@@ -21,6 +21,7 @@
 )]
 
 mod allocations;
+mod architecture;
 mod arguments;
 mod attributes;
 mod context;

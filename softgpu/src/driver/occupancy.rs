@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Occupancy (`cuda.h`: "Occupancy"): how many blocks a multiprocessor of compute capability 8.0
-//! holds. Programs choose their grids by it, so it is computed as for the real thing.
+//! Occupancy (`cuda.h`: "Occupancy"): how many blocks a multiprocessor of the reported compute
+//! capability holds. Programs choose their grids by it, so it is computed as for the real thing.
 
 use gvirtus_abi::{CUfunction, CUoccupancyB2DSize, CUresult};
 
+use super::architecture;
 use super::arguments::out;
 use super::function::{self, Function};
-use super::limits::{
-    BLOCKS_PER_MULTIPROCESSOR, REGISTER_GRANULE, REGISTERS_PER_MULTIPROCESSOR,
-    RESERVED_SHARED_BYTES_PER_BLOCK, SHARED_GRANULE_BYTES, THREADS_PER_MULTIPROCESSOR,
-};
-use crate::limits::{SHARED_BYTES_PER_MULTIPROCESSOR, WARP_SIZE};
+use super::limits::{REGISTER_GRANULE, REGISTERS_PER_MULTIPROCESSOR, SHARED_GRANULE_BYTES};
+use crate::limits::WARP_SIZE;
 
 /// Warps get their registers in groups of so many.
 const WARP_ALLOCATION_GRANULE: u32 = 4;
@@ -42,7 +40,8 @@ impl Demand {
             return 0;
         }
         let warps = threads.div_ceil(WARP_SIZE);
-        let by_warps = THREADS_PER_MULTIPROCESSOR / WARP_SIZE / warps;
+        let architecture = architecture::current();
+        let by_warps = architecture.threads_per_multiprocessor / WARP_SIZE / warps;
         let registers = (self.registers_per_thread * WARP_SIZE).next_multiple_of(REGISTER_GRANULE);
         let by_registers = REGISTERS_PER_MULTIPROCESSOR
             .checked_div(registers)
@@ -50,23 +49,25 @@ impl Demand {
                 warps_held / WARP_ALLOCATION_GRANULE * WARP_ALLOCATION_GRANULE / warps
             });
         let shared = self.shared_bytes(dynamic_shared_bytes as u32);
-        let by_shared = SHARED_BYTES_PER_MULTIPROCESSOR / shared;
+        let by_shared = architecture.shared_bytes_per_multiprocessor / shared;
         by_warps
             .min(by_registers)
             .min(by_shared)
-            .min(BLOCKS_PER_MULTIPROCESSOR)
+            .min(architecture.blocks_per_multiprocessor)
     }
 
     fn shared_bytes(&self, dynamic: u32) -> u32 {
-        (self.static_shared_bytes + dynamic + RESERVED_SHARED_BYTES_PER_BLOCK)
+        (self.static_shared_bytes + dynamic + architecture::current().reserved_shared_bytes)
             .next_multiple_of(SHARED_GRANULE_BYTES)
     }
 
     /// Dynamic shared memory in bytes that each of so many resident blocks can have.
     fn available_shared(&self, blocks: u32) -> u32 {
-        let each = SHARED_BYTES_PER_MULTIPROCESSOR / blocks.max(1) / SHARED_GRANULE_BYTES
-            * SHARED_GRANULE_BYTES;
-        each.saturating_sub(self.static_shared_bytes + RESERVED_SHARED_BYTES_PER_BLOCK)
+        let architecture = architecture::current();
+        let each =
+            architecture.shared_bytes_per_multiprocessor / blocks.max(1) / SHARED_GRANULE_BYTES
+                * SHARED_GRANULE_BYTES;
+        each.saturating_sub(self.static_shared_bytes + architecture.reserved_shared_bytes)
             .min(self.max_dynamic_shared_bytes)
     }
 

@@ -10,13 +10,16 @@
 
 mod transfer;
 
+use super::cluster::SharedWindow;
 use super::code::{Code, More, Operand};
 use super::fault::Access as Kind;
 use super::lanes::{Lanes, Step, WARP};
 use super::level::Level;
 use super::state::{BlockState, RawFault};
 use crate::ir::{MemoryOrder, Space};
-use crate::limits::{LOCAL_WINDOW_BASE, PARAM_WINDOW_BASE, SHARED_WINDOW_BASE, WINDOW_BYTES};
+use crate::limits::{
+    CLUSTER_SHARED_STRIDE, LOCAL_WINDOW_BASE, PARAM_WINDOW_BASE, SHARED_WINDOW_BASE, WINDOW_BYTES,
+};
 use transfer::{Pattern, Transfer};
 
 /// Where the addresses come from.
@@ -174,7 +177,7 @@ impl BlockState {
             space
         };
         let is_legal = |address: u64| match space {
-            Space::Shared => address < room(self.shared_bytes, bytes),
+            Space::Shared => self.shared_place(address, bytes).is_some(),
             Space::Param if access == Kind::Read => address < room(self.parameter_bytes, bytes),
             Space::Param => false,
             Space::Local => address < room(self.local_bytes, bytes),
@@ -457,6 +460,7 @@ unsafe fn run_space<const SIZE: usize, const LOAD: bool>(
             }
             Space::Shared => {
                 transfer.in_window(request, addresses, block.shared, block.shared_bytes)
+                    || in_cluster(transfer, block, request, addresses)
             }
             Space::Param => {
                 let length = if LOAD { block.parameter_bytes } else { 0 };
@@ -470,6 +474,55 @@ unsafe fn run_space<const SIZE: usize, const LOAD: bool>(
         block.fail(request, addresses, space, transfer.bytes, kind);
     }
     is_done
+}
+
+/// One warp with any addresses in the shared memory of the cluster. False: some lane's access is
+/// illegal; the lanes before it may have been served.
+///
+/// # Safety
+/// As [`run_access`].
+#[cold]
+#[inline(never)]
+unsafe fn in_cluster<const SIZE: usize, const LOAD: bool>(
+    transfer: &Transfer<'_, SIZE, LOAD>,
+    block: &BlockState,
+    request: &Request,
+    addresses: &[u64; WARP],
+) -> bool {
+    let mut left = request.mask;
+    while left != 0 {
+        let (mask, window, offsets) = same_window(block, addresses, left);
+        let part = Request {
+            mask,
+            warp: request.warp,
+        };
+        // SAFETY: the window of a running block is valid for its length.
+        if !unsafe { transfer.in_window(&part, &offsets, window.base, window.bytes) } {
+            return false;
+        }
+        left &= !mask;
+    }
+    true
+}
+
+/// The lanes among `mask` whose shared address is in the same block's memory as the lowest one's,
+/// that memory, and the offsets in it.
+pub(crate) fn same_window(
+    block: &BlockState,
+    addresses: &[u64; WARP],
+    mask: u32,
+) -> (u32, SharedWindow, [u64; WARP]) {
+    let first = addresses[mask.trailing_zeros() as usize];
+    let (window, offset) = block.shared_window(first);
+    let base = first - offset;
+    let mut same = 0;
+    let mut offsets = [0; WARP];
+    for lane in 0..WARP {
+        let is_same = addresses[lane] / CLUSTER_SHARED_STRIDE == first / CLUSTER_SHARED_STRIDE;
+        same |= u32::from(is_same) << lane;
+        offsets[lane] = addresses[lane].wrapping_sub(base);
+    }
+    (mask & same, window, offsets)
 }
 
 super::lanes::versions!(

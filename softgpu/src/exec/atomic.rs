@@ -6,13 +6,15 @@
 
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst, fence};
 
-use super::access::{AddressCode, Element, same_space};
+use super::access::{AddressCode, Element, same_space, same_window};
+use super::cluster::SharedWindow;
 use super::code::{Code, More};
 use super::fault::Access;
 use super::half;
 use super::lanes::{Lanes, Step, WARP};
 use super::state::{BlockState, RawFault};
 use crate::ir::{AtomicOp, AtomicType, MemoryOrder, Space};
+use crate::limits::CLUSTER_SHARED_STRIDE;
 
 /// A decoded atomic.
 #[derive(Debug)]
@@ -29,6 +31,16 @@ pub(crate) struct Atomic {
     pub(crate) b: Option<Element>,
 }
 
+/// A decoded atomic on 128 bits.
+#[derive(Debug)]
+pub(crate) struct AtomicWide {
+    pub(crate) space: Space,
+    pub(crate) address: AddressCode,
+    pub(crate) dst: [Element; 2],
+    pub(crate) compare: Option<[Element; 2]>,
+    pub(crate) new: [Element; 2],
+}
+
 impl AtomicType {
     /// Bytes of an element.
     pub(crate) fn bytes(self) -> u32 {
@@ -42,7 +54,7 @@ impl AtomicType {
 
 /// The new value, in the low bits.
 #[inline(always)]
-fn combine(op: AtomicOp, ty: AtomicType, old: u64, a: u64, b: u64) -> u64 {
+pub(crate) fn combine(op: AtomicOp, ty: AtomicType, old: u64, a: u64, b: u64) -> u64 {
     use AtomicType as T;
     let new = match op {
         AtomicOp::Add => match ty {
@@ -123,7 +135,7 @@ fn min_max(is_max: bool, ty: AtomicType, old: u64, a: u64) -> u64 {
 /// # Safety
 /// `place` is valid and aligned for `bytes`.
 #[inline(always)]
-unsafe fn update_global(place: *mut u8, bytes: u32, f: impl Fn(u64) -> u64) -> u64 {
+pub(crate) unsafe fn update_global(place: *mut u8, bytes: u32, f: impl Fn(u64) -> u64) -> u64 {
     // SAFETY: the caller's contract.
     unsafe {
         match bytes {
@@ -155,7 +167,7 @@ unsafe fn update_global(place: *mut u8, bytes: u32, f: impl Fn(u64) -> u64) -> u
 /// # Safety
 /// As [`update_global`].
 #[inline(always)]
-unsafe fn update_shared(place: *mut u8, bytes: u32, f: impl Fn(u64) -> u64) -> u64 {
+pub(crate) unsafe fn update_shared(place: *mut u8, bytes: u32, f: impl Fn(u64) -> u64) -> u64 {
     // SAFETY: the caller's contract.
     unsafe {
         match bytes {
@@ -252,57 +264,59 @@ unsafe fn run_spaces(
     mask: u32,
     has_changed: &mut bool,
 ) -> Result<(), ()> {
-    if atomic.space != Space::Generic {
-        // SAFETY: the caller's contract.
-        return unsafe {
-            run_warp(
-                lanes,
-                block,
-                atomic,
-                warp,
-                atomic.space,
-                addresses,
-                mask,
-                has_changed,
-            )
-        };
-    }
     let mut left = mask;
     while left != 0 {
-        let (part, space, base) = same_space(addresses, left);
-        let relative = addresses.map(|address| address.wrapping_sub(base));
-        // SAFETY: the caller's contract.
-        unsafe {
-            run_warp(
-                lanes,
-                block,
-                atomic,
-                warp,
-                space,
-                &relative,
-                part,
-                has_changed,
-            )?
+        let (mut part, space, base) = match atomic.space {
+            Space::Generic => same_space(addresses, left),
+            space => (left, space, 0),
         };
+        let mut relative = addresses.map(|address| address.wrapping_sub(base));
+        let mut window = block.own_window();
+        if space == Space::Shared && is_remote(&relative, part) {
+            (part, window, relative) = same_window(block, &relative, part);
+        }
+        let warp_part = WarpPart {
+            warp,
+            mask: part,
+            space,
+            window,
+        };
+        // SAFETY: the caller's contract.
+        unsafe { run_warp(lanes, block, atomic, &warp_part, &relative, has_changed)? };
         left &= !part;
     }
     Ok(())
 }
 
+/// Whether one of the shared addresses names another block of the cluster.
+fn is_remote(addresses: &[u64; WARP], mask: u32) -> bool {
+    let mut lanes = (0..WARP).filter(|lane| mask >> lane & 1 != 0);
+    lanes.any(|lane| addresses[lane] >= CLUSTER_SHARED_STRIDE)
+}
+
+/// Lanes of a warp whose addresses are in one memory.
+struct WarpPart {
+    warp: usize,
+    mask: u32,
+    space: Space,
+    /// The shared memory that addresses of [`Space::Shared`] count from.
+    window: SharedWindow,
+}
+
 /// # Safety
 /// As [`run_atomic`].
-#[allow(clippy::too_many_arguments, reason = "one warp of one instruction")]
 unsafe fn run_warp(
     lanes: &Lanes,
     block: &mut BlockState,
     atomic: &Atomic,
-    warp: usize,
-    space: Space,
+    part: &WarpPart,
     addresses: &[u64; WARP],
-    mask: u32,
     has_changed: &mut bool,
 ) -> Result<(), ()> {
-    let base = check(block, atomic, space, addresses, warp, mask)?;
+    let WarpPart {
+        warp, mask, space, ..
+    } = *part;
+    let base = check(block, atomic, part, addresses)?;
     // SAFETY: operands of the running function.
     let (a, b) = unsafe {
         let b = atomic.b.map(|b| values(lanes, b, warp));
@@ -331,14 +345,18 @@ unsafe fn run_warp(
 fn check(
     block: &mut BlockState,
     atomic: &Atomic,
-    space: Space,
+    part: &WarpPart,
     addresses: &[u64; WARP],
-    warp: usize,
-    mask: u32,
 ) -> Result<*mut u8, ()> {
+    let WarpPart {
+        warp,
+        mask,
+        space,
+        window,
+    } = *part;
     let bytes = u64::from(atomic.ty.bytes());
     let (start, end, base) = match space {
-        Space::Shared => (0, u64::from(block.shared_bytes), block.shared),
+        Space::Shared => (0, u64::from(window.bytes), window.base),
         _ => {
             let (start, end) = block.ranges.get(atomic.slot);
             (start, end, std::ptr::null_mut())
@@ -360,6 +378,14 @@ fn check(
         let (address, at) = (addresses[lane], (warp * WARP + lane) as u32);
         if !is_known {
             block.fault = Some(RawFault::wrong_space(address, Access::Atomic, at));
+            return Err(());
+        }
+        if space == Space::Shared {
+            block.fault = Some(if address.is_multiple_of(bytes) {
+                RawFault::illegal(address, bytes as u32, Access::Atomic, space, at)
+            } else {
+                RawFault::misaligned(address, bytes as u32, Access::Atomic, at)
+            });
             return Err(());
         }
         block
@@ -474,7 +500,7 @@ impl Job<'_> {
     }
 }
 
-fn flushed(bits: u32) -> u32 {
+pub(crate) fn flushed(bits: u32) -> u32 {
     super::float::flush(f32::from_bits(bits)).to_bits()
 }
 

@@ -9,6 +9,8 @@
 
 mod faults;
 
+use std::cell::OnceCell;
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use super::barrier::{Barrier, BarrierCodeKind};
@@ -17,7 +19,7 @@ use super::code::{Code, Flow, More};
 use super::fault::Fault;
 use super::group::{Frame, Frames, Group, Mask, State};
 use super::lanes::{Lanes, Step, WARP};
-use super::launch::Launch;
+use super::launch::{Launch, Place};
 use super::state::{BlockState, Progress, RangeCache};
 use super::warp::{self, WarpCode};
 use crate::limits::{
@@ -100,7 +102,7 @@ impl<'a> Block<'a> {
     /// A block ready to run.
     pub(crate) fn new(
         launch: &'a Launch<'a>,
-        index: [u32; 3],
+        place: &Place,
         multiprocessor: u32,
         mut buffers: Buffers,
     ) -> Result<Self, Fault> {
@@ -138,8 +140,15 @@ impl<'a> Block<'a> {
             progress: Progress::default(),
             ranges: std::mem::take(&mut buffers.ranges),
             accesses: launch.program.accesses,
-            special: launch.special_values(index, multiprocessor),
+            cluster: OnceCell::new(),
+            cluster_rank: place.rank,
+            special: launch.special_values(place, multiprocessor),
         };
+        if let Some(cluster) = &place.cluster {
+            cluster.lend(place.rank, Some(state.own_window()));
+            // It was empty.
+            let _ = state.cluster.set(Rc::clone(cluster));
+        }
         let group = Group {
             pc: function.entry,
             frame: 0,
@@ -172,6 +181,9 @@ impl<'a> Block<'a> {
 
     /// Gives the memory back.
     pub(crate) fn into_buffers(mut self) -> Buffers {
+        if let Some(cluster) = self.state.cluster.get() {
+            cluster.lend(self.state.cluster_rank, None);
+        }
         self.buffers.ranges = self.state.ranges;
         self.buffers
     }
@@ -183,9 +195,12 @@ impl<'a> Block<'a> {
                 if self.buffers.groups.is_empty() {
                     return Ok(Outcome::Done);
                 }
+                if self.release_cluster_waits() {
+                    continue;
+                }
                 let mut has_spun = false;
                 for group in &mut self.buffers.groups {
-                    has_spun |= group.has_spun;
+                    has_spun |= group.has_spun || group.state == State::AtCluster;
                     group.has_spun = false;
                 }
                 return if has_spun {
@@ -525,6 +540,14 @@ impl<'a> Block<'a> {
                 Err(Fault::IllegalInstruction { text, location })
             }
             Flow::Barrier => self.barrier(lanes, code),
+            Flow::ClusterArrive => {
+                let state = &self.state;
+                let (rank, mask) = (state.cluster_rank, &self.current.mask);
+                state.cluster().arrive(rank, mask, &self.dead, self.warps);
+                self.current.pc += 1;
+                Ok(true)
+            }
+            Flow::ClusterWait => Ok(self.cluster_wait()),
             Flow::Warp => {
                 let More::Warp(warp) = &code.more else {
                     return Ok(true);
@@ -680,6 +703,9 @@ impl<'a> Block<'a> {
     /// Ends the lanes of the current group.
     fn exit(&mut self) {
         self.dead.add(&self.current.mask, self.warps);
+        if let Some(cluster) = self.state.cluster.get() {
+            cluster.exit(self.state.cluster_rank, &self.dead, self.warps);
+        }
         self.buffers.frames.release(self.current.frame);
         if !self.buffers.groups.is_empty() {
             self.release_barriers();
@@ -801,6 +827,35 @@ impl<'a> Block<'a> {
                 BarrierCodeKind::Or { dst, .. } => write(dst, truths != 0),
             }
         }
+    }
+
+    /// Waits for the threads of the cluster. True: all have arrived already.
+    fn cluster_wait(&mut self) -> bool {
+        self.current.pc += 1;
+        if !self.is_waiting_for_cluster(&self.current) {
+            return true;
+        }
+        self.current.state = State::AtCluster;
+        self.put_back();
+        false
+    }
+
+    fn is_waiting_for_cluster(&self, group: &Group) -> bool {
+        let (cluster, rank) = (self.state.cluster(), self.state.cluster_rank);
+        cluster.is_waiting(rank, &group.mask, self.warps)
+    }
+
+    /// Lets the groups go on whose cluster has arrived; true if there are any.
+    fn release_cluster_waits(&mut self) -> bool {
+        let mut any = false;
+        for index in 0..self.buffers.groups.len() {
+            let group = &self.buffers.groups[index];
+            if group.state == State::AtCluster && !self.is_waiting_for_cluster(group) {
+                self.buffers.groups[index].state = State::Runnable;
+                any = true;
+            }
+        }
+        any
     }
 
     // === Warp operations ===

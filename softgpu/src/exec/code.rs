@@ -124,6 +124,8 @@ pub(crate) enum Flow {
     Trap,
     Unsupported,
     Barrier,
+    ClusterArrive,
+    ClusterWait,
     /// Warp-wide operation.
     Warp,
 }
@@ -138,6 +140,8 @@ pub(crate) enum More {
     Barrier(Box<super::barrier::BarrierCode>),
     Warp(Box<super::warp::WarpCode>),
     CopyAsync(Box<super::copy::CopyAsync>),
+    CopyBulk(Box<super::bulk::CopyBulkCode>),
+    AtomicWide(Box<super::atomic::AtomicWide>),
     MemoryBarrier(Box<super::mbarrier::MemoryBarrier>),
     Scalar(super::scalar::ScalarFn),
     Predicate(PredicateSource),

@@ -6,6 +6,7 @@
 //! bad function that nobody calls does no harm. Everything that the lane loops rely on (register
 //! numbers, slot widths, branch targets) is checked here.
 
+mod bulk;
 mod operands;
 mod operations;
 

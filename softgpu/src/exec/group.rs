@@ -75,6 +75,8 @@ pub(crate) enum State {
         /// The instruction, for its result.
         instruction: u32,
     },
+    /// Waits for the barrier of its cluster; its program counter is past the instruction.
+    AtCluster,
     /// Waits at a warp operation for the lanes its member masks name.
     AtWarp,
 }

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,16 +11,17 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::block::{Block, Buffers, Outcome};
+use super::cluster::Cluster;
 use super::decode::Program;
 use super::fault::Fault;
 use super::group::{Mask, WARPS_MAX};
 use super::module::{KernelId, LoadedModule};
 use super::pool;
-use super::special::{LaneTables, SpecialValues};
+use super::special::{ClusterValues, LaneTables, SpecialValues};
 use crate::ir::{FunctionId, Kernel};
 use crate::limits::{
-    FUNCTION_WINDOW_BASE, MAX_BLOCK_DIMENSIONS, MAX_GRID_DIMENSIONS, MAX_THREADS_PER_BLOCK,
-    SHARED_BYTES_PER_BLOCK_OPTIN,
+    FUNCTION_WINDOW_BASE, MAX_BLOCK_DIMENSIONS, MAX_CLUSTER_BLOCKS, MAX_GRID_DIMENSIONS,
+    MAX_THREADS_PER_BLOCK, SHARED_BYTES_PER_BLOCK_MAX,
 };
 use crate::memory::Memory;
 use crate::printf::PrintfSink;
@@ -36,7 +38,7 @@ const WORKSPACE_BYTES: u64 = 512;
 const KEPT_BLOCKS_MAX: usize = 64;
 
 /// Shape of a launch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaunchConfig {
     /// Blocks in x, y, z.
     pub grid: [u32; 3],
@@ -46,6 +48,17 @@ pub struct LaunchConfig {
     pub dynamic_shared_bytes: u32,
     /// All blocks are resident at once, so that they may wait for each other.
     pub cooperative: bool,
+    /// Blocks of a cluster in x, y, z; without it, what the kernel requires, or single blocks.
+    pub cluster: Option<[u32; 3]>,
+}
+
+/// Which block of the grid, and of which cluster.
+pub(crate) struct Place {
+    pub(crate) index: [u32; 3],
+    /// `None` for a block that is a cluster of its own.
+    pub(crate) cluster: Option<Rc<Cluster>>,
+    /// Rank in the cluster.
+    pub(crate) rank: u32,
 }
 
 /// How a launch is carried out.
@@ -88,6 +101,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) is_stopping: AtomicBool,
     cancel: Option<&'a AtomicBool>,
     config: LaunchConfig,
+    /// Blocks of a cluster in x, y, z.
+    cluster: [u32; 3],
     /// Threads that may take part.
     workers: u32,
     tables: Arc<LaneTables>,
@@ -96,8 +111,33 @@ pub(crate) struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    pub(crate) fn special_values(&self, index: [u32; 3], multiprocessor: u32) -> SpecialValues {
+    pub(crate) fn special_values(&self, place: &Place, multiprocessor: u32) -> SpecialValues {
+        let index = place.index;
+        let is_explicit = self
+            .config
+            .cluster
+            .or(self.kernel.required_cluster)
+            .is_some();
+        let cluster = match &place.cluster {
+            Some(cluster) => ClusterValues {
+                index: cluster.index,
+                grid_dimension: cluster.grid_dimension,
+                block_position: cluster.block_position(place.rank),
+                dimension: cluster.dimension,
+                rank: place.rank,
+                is_explicit,
+            },
+            None => ClusterValues {
+                index,
+                grid_dimension: self.config.grid,
+                block_position: [0; 3],
+                dimension: [1; 3],
+                rank: 0,
+                is_explicit,
+            },
+        };
         SpecialValues {
+            cluster,
             tables: Arc::clone(&self.tables),
             block_dimension: self.config.block,
             block_index: index,
@@ -109,6 +149,11 @@ impl Launch<'_> {
             total_shared_bytes: self.shared_bytes,
             workspace: self.workspace,
         }
+    }
+
+    /// Clusters in x, y, z.
+    fn cluster_grid(&self) -> [u32; 3] {
+        std::array::from_fn(|axis| self.config.grid[axis] / self.cluster[axis])
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -170,6 +215,7 @@ pub fn launch(
         is_stopping: AtomicBool::new(false),
         cancel: options.cancel,
         config: *config,
+        cluster: config.cluster.or(kernel.required_cluster).unwrap_or([1; 3]),
         workers: options.workers.max(1) as u32,
         tables: tables(config.block, warps as u32 * 32),
         grid_id: GRID_ID.fetch_add(1, Ordering::Relaxed),
@@ -217,6 +263,7 @@ fn check(kernel: &Kernel, config: &LaunchConfig, parameters: &[u8]) -> Result<u3
     if limit.is_some_and(|limit: u64| threads > limit) {
         return Err("the block has more threads than the kernel allows");
     }
+    check_cluster(kernel, config)?;
     if (parameters.len() as u64) < u64::from(kernel.parameter_bytes) {
         return Err("parameters are missing");
     }
@@ -227,10 +274,39 @@ fn check(kernel: &Kernel, config: &LaunchConfig, parameters: &[u8]) -> Result<u3
     } else {
         fixed.next_multiple_of(alignment) + u64::from(dynamic_shared_bytes)
     };
-    if total > u64::from(SHARED_BYTES_PER_BLOCK_OPTIN) {
+    if total > u64::from(SHARED_BYTES_PER_BLOCK_MAX) {
         return Err("too much shared memory");
     }
     Ok(total as u32)
+}
+
+fn check_cluster(kernel: &Kernel, config: &LaunchConfig) -> Result<(), &'static str> {
+    let Some(cluster) = config.cluster.or(kernel.required_cluster) else {
+        return match kernel.is_cluster_explicit {
+            true => Err("the kernel wants the dimensions of a cluster"),
+            false => Ok(()),
+        };
+    };
+    let blocks: u64 = cluster.iter().map(|size| u64::from(*size)).product();
+    let limit = kernel.max_cluster_blocks.unwrap_or(MAX_CLUSTER_BLOCKS);
+    if blocks == 0 || blocks > u64::from(limit.min(MAX_CLUSTER_BLOCKS)) {
+        return Err("the cluster has no blocks or too many");
+    }
+    if kernel
+        .required_cluster
+        .is_some_and(|required| required != cluster)
+    {
+        return Err("the cluster does not have the required shape");
+    }
+    if config
+        .grid
+        .iter()
+        .zip(cluster)
+        .any(|(size, cluster)| !size.is_multiple_of(cluster))
+    {
+        return Err("the grid does not consist of whole clusters");
+    }
+    Ok(())
 }
 
 /// The lane tables of a block shape; the last few are kept.
@@ -283,7 +359,7 @@ impl Drop for Workspace<'_> {
 struct Scheduler<'a> {
     launch: &'a Launch<'a>,
     next: AtomicU64,
-    blocks: u64,
+    clusters: u64,
     result: Mutex<Result<LaunchStatistics, Fault>>,
     workers: AtomicU64,
 }
@@ -293,9 +369,8 @@ impl<'a> Scheduler<'a> {
         Self {
             launch,
             next: AtomicU64::new(0),
-            blocks: launch
-                .config
-                .grid
+            clusters: launch
+                .cluster_grid()
                 .iter()
                 .map(|size| u64::from(*size))
                 .product(),
@@ -305,7 +380,7 @@ impl<'a> Scheduler<'a> {
     }
 
     fn run(self, workers: usize) -> Result<LaunchStatistics, Fault> {
-        let helpers_max = (workers as u64).min(self.blocks).saturating_sub(1) as usize;
+        let helpers_max = (workers as u64).min(self.clusters).saturating_sub(1) as usize;
         let help = || self.work(&mut || {});
         let mut helpers = None;
         let start = Instant::now();
@@ -361,7 +436,8 @@ impl<'a> Scheduler<'a> {
             let has_room = self.launch.config.cooperative || waiting.len() < self.resident_max();
             let fresh = if has_room { self.take() } else { None };
             let mut block = match fresh {
-                Some(index) => Block::new(self.launch, index, worker, take_buffers())
+                Some(index) => self
+                    .begin_cluster(index, worker, waiting)
                     .inspect_err(|_| self.launch.is_stopping.store(true, Ordering::Relaxed))?,
                 None => match waiting.pop_front() {
                     Some(block) => block,
@@ -400,22 +476,61 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// Blocks that one worker holds at a time in a launch that is not cooperative.
+    /// Makes the blocks of a cluster; answers the first, the others wait.
+    fn begin_cluster(
+        &self,
+        index: [u32; 3],
+        worker: u32,
+        waiting: &mut VecDeque<Block<'a>>,
+    ) -> Result<Block<'a>, Fault> {
+        let launch = self.launch;
+        if launch.cluster == [1; 3] {
+            let place = Place {
+                index,
+                cluster: None,
+                rank: 0,
+            };
+            return Block::new(launch, &place, worker, take_buffers());
+        }
+        let grid = launch.cluster_grid();
+        let cluster = Rc::new(Cluster::new(launch.cluster, index, grid, &launch.no_lanes));
+        let make = |rank| {
+            let position = cluster.block_position(rank);
+            let place = Place {
+                index: std::array::from_fn(|axis| {
+                    index[axis] * launch.cluster[axis] + position[axis]
+                }),
+                cluster: Some(Rc::clone(&cluster)),
+                rank,
+            };
+            Block::new(launch, &place, worker, take_buffers())
+        };
+        for rank in 1..cluster.blocks() {
+            waiting.push_back(make(rank)?);
+        }
+        make(0)
+    }
+
+    /// Blocks that one worker holds at a time in a launch that is not cooperative. With clusters,
+    /// one cluster at a time.
     fn resident_max(&self) -> usize {
+        if self.launch.cluster != [1; 3] {
+            return 1;
+        }
         let each = THREADS_PER_MULTIPROCESSOR / (self.launch.warps * 32);
         each.min(BLOCKS_PER_MULTIPROCESSOR) * self.launch.workers as usize
     }
 
-    /// The index of the next block.
+    /// The index of the next cluster.
     fn take(&self) -> Option<[u32; 3]> {
-        if self.next.load(Ordering::Relaxed) >= self.blocks {
+        if self.next.load(Ordering::Relaxed) >= self.clusters {
             return None;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        if number >= self.blocks {
+        if number >= self.clusters {
             return None;
         }
-        let [x, y, _] = self.launch.config.grid.map(u64::from);
+        let [x, y, _] = self.launch.cluster_grid().map(u64::from);
         // Each is below its dimension, which has 32 bits.
         Some([
             (number % x) as u32,

@@ -2,18 +2,21 @@
 //! `mbarrier` objects: 64-bit words in shared memory.
 //!
 //! Layout of the word (PTX leaves it open): bits 0-19 arrivals still pending in this phase, bits
-//! 20-39 the expected count, bit 63 the phase. A state token is the word as it was before the
-//! arrival.
+//! 20-39 the expected count, bits 40-60 the bytes still pending (`tx-count`, two's complement), bit
+//! 63 the phase. A state token is the word as it was before the arrival.
 
 use super::access::{AddressCode, Element};
 use super::code::{Code, More};
 use super::fault::Access;
 use super::lanes::{Lanes, Step, WARP};
 use super::scalar;
+use super::state::BlockState;
 use crate::ir::Space;
 
 const COUNT_MASK: u64 = (1 << 20) - 1;
 const EXPECTED_SHIFT: u32 = 20;
+const BYTES_SHIFT: u32 = 40;
+const BYTES_MASK: u64 = (1 << 21) - 1;
 const PHASE: u64 = 1 << 63;
 
 /// What is done.
@@ -26,7 +29,10 @@ pub(crate) enum Operation {
     Arrive {
         count: Option<Element>,
         drop: bool,
+        expected_bytes: Option<Element>,
     },
+    ExpectBytes(Element),
+    CompleteBytes(Element),
     TestWait {
         state: Element,
     },
@@ -57,12 +63,38 @@ fn arrive(word: u64, count: u64, drop: bool) -> u64 {
         expected = expected.wrapping_sub(count) & COUNT_MASK;
     }
     let pending = (word & COUNT_MASK).wrapping_sub(count) & COUNT_MASK;
-    let phase = word & PHASE;
-    if pending == 0 {
-        (phase ^ PHASE) | expected << EXPECTED_SHIFT | expected
-    } else {
-        phase | expected << EXPECTED_SHIFT | pending
+    let rest = word & (PHASE | BYTES_MASK << BYTES_SHIFT);
+    completed(rest | expected << EXPECTED_SHIFT | pending)
+}
+
+/// Adds to the bytes that are pending.
+fn add_bytes(word: u64, bytes: u64) -> u64 {
+    let pending = (word >> BYTES_SHIFT).wrapping_add(bytes) & BYTES_MASK;
+    (word & !(BYTES_MASK << BYTES_SHIFT)) | pending << BYTES_SHIFT
+}
+
+/// So many bytes have come.
+fn complete_bytes(word: u64, bytes: u64) -> u64 {
+    completed(add_bytes(word, bytes.wrapping_neg()))
+}
+
+/// The next phase, if nothing is pending in this one.
+fn completed(word: u64) -> u64 {
+    if word & (BYTES_MASK << BYTES_SHIFT | COUNT_MASK) != 0 {
+        return word;
     }
+    (word ^ PHASE) | (word >> EXPECTED_SHIFT & COUNT_MASK)
+}
+
+/// Tells the barrier at a shared address that so many bytes have come; false: there is no memory.
+pub(crate) fn tell_bytes(block: &mut BlockState, address: u64, bytes: u64, lane: u32) -> bool {
+    let place = block.resolve(Space::Shared, address, 8, Access::Atomic, lane);
+    let Some(place) = place.map(<*mut u8>::cast::<u64>) else {
+        return false;
+    };
+    // SAFETY: `resolve` checked eight aligned bytes.
+    unsafe { place.write(complete_bytes(place.read(), bytes)) };
+    true
 }
 
 /// Executes an operation, lane after lane.
@@ -81,12 +113,17 @@ pub(crate) unsafe fn run_memory_barrier(lanes: &mut Lanes, code: &Code) -> Step 
     }
     for warp in 0..lanes.warps {
         // SAFETY: one word a warp; operands of the running function.
-        let (mask, addresses, operand) = unsafe {
+        let (mask, addresses, operand, expected) = unsafe {
+            let expected = match barrier.operation {
+                Operation::Arrive { expected_bytes, .. } => expected_bytes,
+                _ => None,
+            };
             let operand = match barrier.operation {
                 Operation::Init { count } => Some(count),
                 Operation::Arrive { count, .. } => count,
                 Operation::TestWait { state } | Operation::PendingCount { state } => Some(state),
                 Operation::TestWaitParity { parity } => Some(parity),
+                Operation::ExpectBytes(bytes) | Operation::CompleteBytes(bytes) => Some(bytes),
                 Operation::Invalidate | Operation::CopyArrive => None,
             };
             let operand = operand.map_or([1; WARP], |element| scalar::read(lanes, element, warp));
@@ -94,6 +131,7 @@ pub(crate) unsafe fn run_memory_barrier(lanes: &mut Lanes, code: &Code) -> Step 
                 *lanes.active.add(warp),
                 barrier.address.warp(lanes, warp),
                 operand,
+                expected.map_or([0; WARP], |element| scalar::read(lanes, element, warp)),
             )
         };
         let (mut values, mut flags) = ([0; WARP], 0);
@@ -117,7 +155,11 @@ pub(crate) unsafe fn run_memory_barrier(lanes: &mut Lanes, code: &Code) -> Step 
                     count << EXPECTED_SHIFT | count
                 }
                 Operation::Invalidate => 0,
-                Operation::Arrive { drop, .. } => arrive(word, value, drop),
+                Operation::Arrive { drop, .. } => {
+                    arrive(add_bytes(word, expected[lane]), value, drop)
+                }
+                Operation::ExpectBytes(_) => add_bytes(word, value),
+                Operation::CompleteBytes(_) => complete_bytes(word, value),
                 Operation::TestWait { .. } => {
                     flags |= u32::from((word ^ value) & PHASE != 0) << lane;
                     word
@@ -159,6 +201,18 @@ mod tests {
         let done = arrive(one, 2, false);
         assert_eq!(done, PHASE | start);
         assert_eq!(arrive(arrive(done, 2, false), 1, false), start);
+    }
+
+    #[test]
+    fn a_phase_waits_for_its_bytes() {
+        let start = 1 << EXPECTED_SHIFT | 1;
+        let armed = arrive(add_bytes(start, 64), 1, false);
+        assert_eq!(armed & PHASE, 0);
+        assert_eq!(complete_bytes(complete_bytes(armed, 48), 16), PHASE | start);
+        // Bytes may come before they are expected.
+        let early = complete_bytes(start, 64);
+        assert_eq!(early & PHASE, 0);
+        assert_eq!(arrive(add_bytes(early, 64), 1, false), PHASE | start);
     }
 
     #[test]

@@ -19,6 +19,8 @@ mod barrier;
 mod block;
 mod buffer;
 mod builtin;
+mod bulk;
+mod cluster;
 mod code;
 mod compare;
 mod convert;

@@ -43,6 +43,18 @@ pub(crate) struct SpecialValues {
     pub(crate) total_shared_bytes: u32,
     /// Address of the grid workspace, 0 if none.
     pub(crate) workspace: u64,
+    pub(crate) cluster: ClusterValues,
+}
+
+/// Where a block is in its cluster, and the cluster in the grid.
+pub(crate) struct ClusterValues {
+    pub(crate) index: [u32; 3],
+    pub(crate) grid_dimension: [u32; 3],
+    pub(crate) block_position: [u32; 3],
+    pub(crate) dimension: [u32; 3],
+    pub(crate) rank: u32,
+    /// The launch or the kernel gives the dimension.
+    pub(crate) is_explicit: bool,
 }
 
 /// A decoded read.
@@ -102,6 +114,16 @@ pub(crate) unsafe fn run_special(lanes: &mut Lanes, code: &Code) -> Step {
         S::GlobalTimerHigh => global_timer_ns() >> 32,
         S::DynamicSharedBytes => values.dynamic_shared_bytes.into(),
         S::TotalSharedBytes => values.total_shared_bytes.into(),
+        S::ClusterIndex(axis) => values.cluster.index[usize::from(axis % 3)].into(),
+        S::ClusterGridDimension(axis) => {
+            values.cluster.grid_dimension[usize::from(axis % 3)].into()
+        }
+        S::BlockInCluster(axis) => values.cluster.block_position[usize::from(axis % 3)].into(),
+        S::ClusterDimension(axis) => values.cluster.dimension[usize::from(axis % 3)].into(),
+        S::ClusterRank => values.cluster.rank.into(),
+        S::ClusterBlocks => values.cluster.dimension.iter().product::<u32>().into(),
+        S::IsClusterExplicit => values.cluster.is_explicit.into(),
+        S::Zero => 0,
         S::Environment(1) => values.workspace >> 32,
         S::Environment(2) => values.workspace & 0xffff_ffff,
         S::Environment(_) => 0,

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The memory of a running block, as the lane loops see it.
 
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use super::cluster::{Cluster, SharedWindow};
 use super::fault::Access;
+use super::group::Mask;
 use crate::ir::Space;
+use crate::limits::CLUSTER_SHARED_STRIDE;
 use crate::memory::Memory;
 
 /// What a lane loop knows about a fault; the interpreter adds the place.
@@ -158,6 +164,10 @@ pub(crate) struct BlockState {
     pub(crate) ranges: RangeCache,
     /// Slots of the range cache.
     pub(crate) accesses: usize,
+    /// The cluster and the block's rank in it. A block of a launch without clusters is one of its
+    /// own, made when it is first asked for.
+    pub(crate) cluster: OnceCell<Rc<Cluster>>,
+    pub(crate) cluster_rank: u32,
     /// Special registers.
     pub(crate) special: super::special::SpecialValues,
 }
@@ -174,6 +184,33 @@ impl BlockState {
     pub(crate) fn refresh_ranges(&mut self) {
         // SAFETY: as in `memory`.
         self.ranges.refresh(unsafe { &*self.memory }, self.accesses);
+    }
+
+    /// The cluster.
+    pub(crate) fn cluster(&self) -> &Rc<Cluster> {
+        self.cluster.get_or_init(|| {
+            let (index, grid) = (self.special.block_index, self.special.grid_dimension);
+            let cluster = Cluster::new([1; 3], index, grid, &Mask::default());
+            cluster.lend(0, Some(self.own_window()));
+            Rc::new(cluster)
+        })
+    }
+
+    /// The block's own shared memory.
+    pub(crate) fn own_window(&self) -> SharedWindow {
+        SharedWindow {
+            base: self.shared,
+            bytes: self.shared_bytes,
+        }
+    }
+
+    /// The memory behind a shared address, and the offset in it; an illegal address is past the end
+    /// of the own memory.
+    pub(crate) fn shared_window(&self, address: u64) -> (SharedWindow, u64) {
+        match self.cluster().window(address) {
+            Some(found) if address >= CLUSTER_SHARED_STRIDE => found,
+            _ => (self.own_window(), address),
+        }
     }
 
     #[inline(always)]
@@ -210,11 +247,7 @@ impl BlockState {
             return None;
         }
         let place = match space {
-            Space::Shared => {
-                let room = u64::from(self.shared_bytes).checked_sub(u64::from(bytes));
-                // SAFETY: the offset is inside shared memory.
-                (room >= Some(offset)).then(|| unsafe { self.shared.add(offset as usize) })
-            }
+            Space::Shared => self.shared_place(offset, bytes.into()),
             Space::Global => self
                 .memory()
                 .is_accessible(offset, u64::from(bytes))
@@ -228,6 +261,18 @@ impl BlockState {
             self.fault = Some(RawFault::illegal(address, bytes, access, space, lane));
         }
         place
+    }
+
+    /// The host address of bytes in the shared memory of the cluster.
+    pub(crate) fn shared_place(&self, address: u64, bytes: u64) -> Option<*mut u8> {
+        let (window, offset) = if address < CLUSTER_SHARED_STRIDE {
+            (self.own_window(), address)
+        } else {
+            self.shared_window(address)
+        };
+        let room = u64::from(window.bytes).checked_sub(bytes)?;
+        // SAFETY: the offset is inside the block's shared memory.
+        (offset <= room).then(|| unsafe { window.base.add(offset as usize) })
     }
 
     /// Reads bytes of one lane's local memory; false if out of bounds.
@@ -283,10 +328,10 @@ impl BlockState {
         let fits = |limit: u32| offset <= u64::from(limit) && length <= u64::from(limit) - offset;
         match space {
             Space::Local => self.read_local(lanes, lane, offset, to),
-            Space::Shared if fits(self.shared_bytes) => {
-                // SAFETY: the pointer stays inside the block's shared memory.
-                copy(unsafe { self.shared.add(offset as usize) }, to)
-            }
+            Space::Shared => match self.shared_place(offset, length) {
+                Some(place) => copy(place, to),
+                None => false,
+            },
             Space::Param if fits(self.parameter_bytes) => {
                 // SAFETY: the pointer stays inside the parameter block.
                 copy(unsafe { self.parameters.add(offset as usize) }, to)

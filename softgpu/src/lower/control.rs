@@ -8,6 +8,21 @@ use super::error::Result;
 use super::function::Lowering;
 use super::instruction::Inst;
 
+/// `griddepcontrol` and `setmaxnreg`: kernels of a stream run one after the other here, so what a
+/// kernel depends on is complete; and there are registers enough.
+pub(super) fn lower_hint(inst: &mut Inst<'_, '_>) -> Result<()> {
+    if inst.opcode == "griddepcontrol" {
+        if !inst.take("launch_dependents") && !inst.take("wait") {
+            return Err("it needs .launch_dependents or .wait".to_owned());
+        }
+        let [] = inst.finish()?;
+        return Ok(());
+    }
+    inst.take_all(|m| matches!(m, "inc" | "dec" | "sync" | "aligned" | "u32"));
+    let [_] = inst.finish()?;
+    Ok(())
+}
+
 pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
     // `.uni` promises that all threads agree; nothing is lost by not believing it.
     inst.take("uni");

@@ -21,6 +21,10 @@ pub(super) fn lower_move<'m, 'a>(
         return move_vector(l, ty, d, a);
     }
     if ty == ScalarType::Pred {
+        if matches!(a, Operand::Symbol { name, .. } if *name == "%is_explicit_cluster") {
+            let dst = l.predicate_result(d)?;
+            return super::cluster::lower_is_explicit(l, dst);
+        }
         let a = l.predicate_source(a)?;
         let dst = l.predicate_result(d)?;
         l.emit(Op::PredicateMove { dst, a });
@@ -360,7 +364,7 @@ fn take_space(inst: &mut Inst<'_, '_>) -> Result<Space> {
         Some(match modifier {
             "global" => Space::Global,
             "const" => Space::Const,
-            "shared" | "shared::cta" => Space::Shared,
+            "shared" | "shared::cta" | "shared::cluster" => Space::Shared,
             "local" => Space::Local,
             "param" | "param::entry" => Space::Param,
             _ => return None,
@@ -375,6 +379,7 @@ pub(super) fn lower_address<'m, 'a>(
     inst: &mut Inst<'m, 'a>,
 ) -> Result<()> {
     let to = inst.take("to");
+    let is_cluster = inst.has("shared::cluster");
     let space = take_space(inst)?;
     if inst.opcode == "isspacep" {
         let [d, a] = inst.finish()?;
@@ -388,6 +393,9 @@ pub(super) fn lower_address<'m, 'a>(
         };
         let a = l.source(a, ty)?;
         let dst = l.predicate_result(d)?;
+        if space == Space::Shared && !is_cluster {
+            return super::cluster::lower_is_own_shared(l, dst, a, ty == ScalarType::U64);
+        }
         l.emit(Op::IsSpace { space, dst, a });
         return Ok(());
     }

@@ -7,7 +7,7 @@
 //! ISA gives a fragment twice the registers, the second half repeats the first.
 
 use crate::ir::{
-    Address, AddressBase, BinaryOp, IntType, MemType, MemoryOrder, Op, Rounding,
+    Address, AddressBase, BinaryOp, IntType, MemType, MemoryOrder, Op, Reg, Rounding,
     ScalarType as IrType, Space, Src, TernaryOp, UnaryOp, Width,
 };
 use crate::ptx::{Operand, ScalarType};
@@ -15,7 +15,10 @@ use crate::ptx::{Operand, ScalarType};
 use super::error::Result;
 use super::function::Lowering;
 use super::instruction::Inst;
-use super::matrix::{Element, LanePosition, Sum, accumulator_type, elements_of};
+use super::matrix::{
+    Element, LanePosition, Sum, accumulator_type, elements_of, take_bit_operation,
+    with_bit_operation,
+};
 
 /// Rows of A and D, columns of B and D, and the inner dimension.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,6 +43,8 @@ impl Shape {
             (32, 8, 16),
             (16, 16, 8),
             (8, 8, 4),
+            (8, 8, 32),
+            (8, 8, 128),
         ];
         known
             .contains(&(shape.m, shape.n, shape.k))
@@ -51,6 +56,8 @@ impl Shape {
         match element {
             Element::Tf32 => self.k == 8,
             Element::F64 => self.k == 4,
+            Element::Int4x8 { .. } => self.k == 32,
+            Element::Bits { .. } => self.k == 128,
             _ => self.k == 16,
         }
     }
@@ -120,6 +127,7 @@ fn lower_multiply<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>)
     let shape = take_shape(inst)?;
     let saturate = inst.take("satfinite");
     inst.take("rn");
+    let bit_op = take_bit_operation(inst)?;
     let mut names = Vec::new();
     while let Some(name) = inst.take_first() {
         names.push(name);
@@ -130,7 +138,7 @@ fn lower_multiply<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>)
         [d, a, b, c] => [*d, *a, *b, *c],
         _ => return Err("it has another number of types".to_owned()),
     };
-    let elements = elements_of(types)?;
+    let elements = with_bit_operation(elements_of(types)?, bit_op)?;
     if !shape.fits(elements[0]) {
         return Err("no such shape of these types".to_owned());
     }
@@ -184,7 +192,7 @@ fn lower_transfer<'m, 'a>(
     let space = inst.take_any(|modifier| {
         Some(match modifier {
             "global" => Space::Global,
-            "shared" | "shared::cta" => Space::Shared,
+            "shared" | "shared::cta" | "shared::cluster" => Space::Shared,
             _ => return None,
         })
     });
@@ -266,14 +274,8 @@ struct Matrix {
 }
 
 impl Matrix {
-    /// The address of an element.
-    fn address(
-        &self,
-        l: &mut Lowering<'_, '_, '_>,
-        row: Src,
-        column: Src,
-        bytes: u64,
-    ) -> Result<Address> {
+    /// The number of an element, counted in memory.
+    fn index(&self, l: &mut Lowering<'_, '_, '_>, row: Src, column: Src) -> Result<Reg> {
         let (major, minor) = match self.layout {
             Layout::Row => (row, column),
             Layout::Column => (column, row),
@@ -304,16 +306,63 @@ impl Matrix {
             a,
             b,
         });
+        Ok(wide)
+    }
+
+    /// The address of an element.
+    fn address(
+        &self,
+        l: &mut Lowering<'_, '_, '_>,
+        row: Src,
+        column: Src,
+        bytes: u64,
+    ) -> Result<Address> {
+        let index = self.index(l, row, column)?;
         let at = l.temporary64()?;
         let op = TernaryOp::MadLow(IntType::U64);
         l.emit(Op::Ternary {
             op,
             dst: at,
-            a: wide.into(),
+            a: index.into(),
             b: Src::Imm(bytes),
             c: self.base,
         });
         Ok(Address::new(at, 0))
+    }
+
+    /// A register full of elements that are smaller than a byte.
+    fn load_packed(
+        &self,
+        l: &mut Lowering<'_, '_, '_>,
+        row: Src,
+        column: Src,
+        per_register: u32,
+    ) -> Result<Src> {
+        let index = self.index(l, row, column)?;
+        // A register has four bytes.
+        let shift = Src::Imm((per_register / 4).trailing_zeros().into());
+        let (bytes, at) = (l.temporary64()?, l.temporary64()?);
+        l.emit(Op::Binary {
+            op: BinaryOp::Shr(IntType::U64),
+            dst: bytes,
+            a: index.into(),
+            b: shift,
+        });
+        l.emit(Op::Binary {
+            op: BinaryOp::Add(IntType::U64),
+            dst: at,
+            a: bytes.into(),
+            b: self.base,
+        });
+        let dst = l.temporary32()?;
+        l.emit(Op::Load {
+            space: self.space,
+            ty: MemType::U32,
+            order: MemoryOrder::Weak,
+            dst: vec![Some(dst)],
+            address: Address::new(at, 0),
+        });
+        Ok(dst.into())
     }
 
     fn load(
@@ -364,6 +413,14 @@ fn load_register(
     let outer = l.compute(add, position.group, Src::Imm(u64::from(8 * block)))?;
     let first = u64::from(4 * register * per_register);
     let ty = match element {
+        Element::Int4x8 { .. } | Element::Bits { .. } => {
+            let inner = l.multiply_add(position.thread, per_register.into(), Src::Imm(first))?;
+            return match (role, matrix.layout) {
+                (Role::A, Layout::Row) => matrix.load_packed(l, outer, inner, per_register),
+                (Role::B, Layout::Column) => matrix.load_packed(l, inner, outer, per_register),
+                _ => Err("this type has another layout".to_owned()),
+            };
+        }
         Element::Bf16x2 | Element::F16x2 => MemType::U16,
         Element::F64 => MemType::B64,
         Element::Int8x4 { .. } => MemType::U8,

@@ -5,7 +5,9 @@ use crate::ptx::{Operand, ScalarType};
 
 use super::error::Result;
 use super::function::Lowering;
-use super::{arithmetic, call, compare, control, convert, data, fragment, integer, matrix};
+use super::{
+    arithmetic, call, cluster, compare, control, convert, data, fragment, integer, matrix,
+};
 use super::{memory, stack, synchronize, video};
 
 /// Most dotted parts of an instruction's name.
@@ -53,6 +55,11 @@ impl<'m, 'a> Inst<'m, 'a> {
     pub(super) fn take(&mut self, name: &str) -> bool {
         self.take_any(|modifier| (modifier == name).then_some(()))
             .is_some()
+    }
+
+    /// Whether a modifier is there and open.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.open().any(|(_, modifier)| modifier == name)
     }
 
     /// Takes the first modifier that means something to `meaning`.
@@ -149,6 +156,8 @@ fn dispatch<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Re
         | "createpolicy" => memory::lower(l, inst),
         "atom" | "red" => memory::lower_atomic(l, inst),
         "cp" => memory::lower_copy(l, inst),
+        "mapa" | "getctarank" => cluster::lower_address(l, inst),
+        "griddepcontrol" | "setmaxnreg" => control::lower_hint(inst),
         "mbarrier" => synchronize::lower_memory_barrier(l, inst),
         "bar" | "barrier" | "membar" | "fence" | "nanosleep" => synchronize::lower(l, inst),
         "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => {
@@ -157,7 +166,7 @@ fn dispatch<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Re
         "bra" | "brx" | "ret" | "exit" | "trap" | "brkpt" | "pmevent" => control::lower(l, inst),
         "alloca" | "stacksave" | "stackrestore" => stack::lower(l, inst),
         "call" => call::lower(l, inst),
-        "mma" | "ldmatrix" | "movmatrix" => matrix::lower(l, inst),
+        "mma" | "ldmatrix" | "stmatrix" | "movmatrix" => matrix::lower(l, inst),
         "wmma" => fragment::lower(l, inst),
         "vabsdiff4" => video::lower(l, inst),
         _ => Err("it is not supported".to_owned()),

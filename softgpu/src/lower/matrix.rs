@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Matrix instructions of a warp: `mma ldmatrix movmatrix`, and the arithmetic behind `wmma`.
+//! Matrix instructions of a warp: `mma ldmatrix stmatrix movmatrix`, and the arithmetic behind `wmma`.
 //!
 //! All are made of shuffles and ordinary arithmetic. With lane = 4g + t, every fragment layout of
 //! the PTX ISA has the same shape: register i of an 8-row block of A holds, in lane (g, t), some
@@ -27,6 +27,10 @@ pub(super) enum Element {
     F16x2,
     /// One `.f64`.
     F64,
+    /// Thirty-two bits, and the operation that makes bits of two of them, which are counted.
+    Bits { is_and: bool },
+    /// Eight 4-bit integers, signed or not.
+    Int4x8 { signed: bool },
     /// Four 8-bit integers, signed or not.
     Int8x4 { signed: bool },
     /// One `.tf32`.
@@ -42,6 +46,9 @@ impl Element {
             "f64" => Self::F64,
             "s8" => Self::Int8x4 { signed: true },
             "u8" => Self::Int8x4 { signed: false },
+            "s4" => Self::Int4x8 { signed: true },
+            "u4" => Self::Int4x8 { signed: false },
+            "b1" => Self::Bits { is_and: false },
             _ => return None,
         })
     }
@@ -61,6 +68,8 @@ impl Element {
             Self::Bf16x2 | Self::F16x2 => 2,
             Self::F64 | Self::Tf32 => 1,
             Self::Int8x4 { .. } => 4,
+            Self::Int4x8 { .. } => 8,
+            Self::Bits { .. } => 32,
         }
     }
 
@@ -68,7 +77,7 @@ impl Element {
     pub(super) fn sum(self) -> Sum {
         match self {
             Self::F64 => Sum::F64,
-            Self::Int8x4 { .. } => Sum::S32,
+            Self::Bits { .. } | Self::Int4x8 { .. } | Self::Int8x4 { .. } => Sum::S32,
             _ => Sum::F32,
         }
     }
@@ -177,7 +186,25 @@ impl<'a> Lowering<'_, '_, 'a> {
     /// What a register holds, in the form that products are made of.
     fn factors(&mut self, element: Element, register: Src) -> Result<Fragment> {
         let halves = match element {
-            Element::F64 | Element::Tf32 | Element::Int8x4 { .. } => return Ok(vec![register]),
+            Element::F64 | Element::Bits { .. } | Element::Int8x4 { .. } => {
+                return Ok(vec![register]);
+            }
+            // The lower bits of the mantissa are not looked at.
+            Element::Tf32 => {
+                let mask = Src::Imm(0xffff_e000);
+                return Ok(vec![self.compute(
+                    BinaryOp::And(Width::B32),
+                    register,
+                    mask,
+                )?]);
+            }
+            Element::Int4x8 { signed } => {
+                let high = self.compute(BinaryOp::Shr(IntType::U32), register, Src::Imm(4))?;
+                return [register, high]
+                    .into_iter()
+                    .map(|nibbles| self.nibbles_to_bytes(nibbles, signed))
+                    .collect();
+            }
             // A bf16 is the upper half of an f32.
             Element::Bf16x2 => {
                 let low = self.compute(BinaryOp::Shl(Width::B32), register, Src::Imm(16))?;
@@ -191,6 +218,18 @@ impl<'a> Lowering<'_, '_, 'a> {
             .into_iter()
             .map(|half| self.half_to_single(half))
             .collect()
+    }
+
+    /// The lower halves of the bytes of a register, as bytes.
+    fn nibbles_to_bytes(&mut self, nibbles: Src, signed: bool) -> Result<Src> {
+        let and = BinaryOp::And(Width::B32);
+        let bytes = self.compute(and, nibbles, Src::Imm(0x0f0f_0f0f))?;
+        if !signed {
+            return Ok(bytes);
+        }
+        // Bit 3 is repeated above itself: 8 * 0x1e = 0xf0.
+        let signs = self.compute(and, bytes, Src::Imm(0x0808_0808))?;
+        self.multiply_add(signs, 0x1e, bytes)
     }
 
     pub(super) fn half_to_single(&mut self, half: Src) -> Result<Src> {
@@ -218,10 +257,24 @@ impl<'a> Lowering<'_, '_, 'a> {
         mut sum: Src,
     ) -> Result<Src> {
         for (&a, &b) in a.iter().zip(b) {
+            if let [Element::Bits { is_and }, _] = elements {
+                let op = match is_and {
+                    true => BinaryOp::And(Width::B32),
+                    false => BinaryOp::Xor(Width::B32),
+                };
+                let bits = self.compute(op, a, b)?;
+                let count = self.compute_unary(UnaryOp::PopulationCount(Width::B32), bits)?;
+                sum = self.compute(BinaryOp::Add(IntType::U32), sum, count)?;
+                continue;
+            }
             let op = match elements {
                 [
                     Element::Int8x4 { signed: a_signed },
                     Element::Int8x4 { signed: b_signed },
+                ]
+                | [
+                    Element::Int4x8 { signed: a_signed },
+                    Element::Int4x8 { signed: b_signed },
                 ] => TernaryOp::DotProduct4 { a_signed, b_signed },
                 [Element::F64, _] => TernaryOp::Fma(FloatType::F64, FloatMode::default()),
                 _ => TernaryOp::Fma(FloatType::F32, FloatMode::default()),
@@ -382,7 +435,8 @@ pub(super) fn elements_of(types: [&str; 4]) -> Result<[Element; 2]> {
         Element::of(b).ok_or_else(unknown)?,
     ];
     let same = elements[0] == elements[1]
-        || matches!(elements, [Element::Int8x4 { .. }, Element::Int8x4 { .. }]);
+        || matches!(elements, [Element::Int8x4 { .. }, Element::Int8x4 { .. }])
+        || matches!(elements, [Element::Int4x8 { .. }, Element::Int4x8 { .. }]);
     let sums_fit = match elements[0].sum() {
         Sum::F64 => d == "f64" && c == "f64",
         Sum::S32 => d == "s32" && c == "s32",
@@ -403,6 +457,29 @@ pub(super) fn accumulator_type(name: &str) -> Result<ScalarType> {
     ScalarType::from_name(name).ok_or_else(|| "it has no accumulator type".to_owned())
 }
 
+/// Takes `.xor.popc` or `.and.popc`, which tell how bits are multiplied; whether it is the latter.
+pub(super) fn take_bit_operation(inst: &mut Inst<'_, '_>) -> Result<Option<bool>> {
+    let (xor, and) = (inst.take("xor"), inst.take("and"));
+    match (xor || and, inst.take("popc")) {
+        (false, false) => Ok(None),
+        (true, true) if xor != and => Ok(Some(and)),
+        _ => Err("it needs .xor.popc or .and.popc".to_owned()),
+    }
+}
+
+/// The elements, with what [`take_bit_operation`] found: bits need it, nothing else has it.
+pub(super) fn with_bit_operation(
+    elements: [Element; 2],
+    operation: Option<bool>,
+) -> Result<[Element; 2]> {
+    match (elements[0], operation) {
+        (Element::Bits { .. }, Some(is_and)) => Ok([Element::Bits { is_and }; 2]),
+        (Element::Bits { .. }, None) => Err("it needs .xor.popc or .and.popc".to_owned()),
+        (_, None) => Ok(elements),
+        (_, Some(_)) => Err(".popc needs .b1".to_owned()),
+    }
+}
+
 /// Takes the next modifier, whatever it is.
 fn take_next<'a>(inst: &mut Inst<'_, 'a>) -> Result<&'a str> {
     inst.take_first()
@@ -416,7 +493,7 @@ pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a
     }
     match inst.opcode {
         "mma" => lower_mma(l, inst),
-        "ldmatrix" => lower_load_matrix(l, inst),
+        "ldmatrix" | "stmatrix" => lower_transfer_matrix(l, inst),
         _ => lower_transpose(l, inst),
     }
 }
@@ -426,6 +503,7 @@ fn blocks_of(shape: &str, element: Element) -> Option<(&'static [&'static [usize
     const ONE: &[&[usize]] = &[&[0]];
     const TWO: &[&[usize]] = &[&[0], &[1]];
     const FOUR: &[&[usize]] = &[&[0, 2], &[1, 3]];
+    const EIGHT: &[&[usize]] = &[&[0, 2, 4, 6], &[1, 3, 5, 7]];
     Some(match (shape, element) {
         ("m16n8k16", Element::F16x2 | Element::Bf16x2) => (FOUR, 2),
         ("m16n8k8", Element::F16x2 | Element::Bf16x2) => (TWO, 1),
@@ -433,7 +511,13 @@ fn blocks_of(shape: &str, element: Element) -> Option<(&'static [&'static [usize
         ("m16n8k4", Element::Tf32) => (TWO, 1),
         ("m16n8k32", Element::Int8x4 { .. }) => (FOUR, 2),
         ("m16n8k16", Element::Int8x4 { .. }) => (TWO, 1),
+        ("m16n8k64", Element::Int4x8 { .. }) | ("m16n8k256", Element::Bits { .. }) => (FOUR, 2),
+        ("m16n8k32", Element::Int4x8 { .. }) | ("m16n8k128", Element::Bits { .. }) => (TWO, 1),
+        ("m8n8k32", Element::Int4x8 { .. }) | ("m8n8k128", Element::Bits { .. }) => (ONE, 1),
         ("m8n8k16", Element::Int8x4 { .. }) | ("m8n8k4", Element::F64) => (ONE, 1),
+        ("m16n8k4", Element::F64) => (TWO, 1),
+        ("m16n8k8", Element::F64) => (FOUR, 2),
+        ("m16n8k16", Element::F64) => (EIGHT, 4),
         _ => return None,
     })
 }
@@ -445,17 +529,18 @@ fn lower_mma<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> R
         return Err("it needs .row.col".to_owned());
     }
     let saturate = inst.take("satfinite");
+    let bit_op = take_bit_operation(inst)?;
     let types = [
         take_next(inst)?,
         take_next(inst)?,
         take_next(inst)?,
         take_next(inst)?,
     ];
-    let elements = elements_of(types)?;
+    let elements = with_bit_operation(elements_of(types)?, bit_op)?;
     let (row_blocks, column_registers) = blocks_of(shape, elements[0])
         .ok_or_else(|| format!("shape {shape} of these types is not supported"))?;
     let is_int = elements[0].sum() == Sum::S32;
-    if saturate && !is_int {
+    if saturate && (!is_int || bit_op.is_some()) {
         return Err(".satfinite needs integers".to_owned());
     }
     let [d, a, b, c] = inst.finish()?;
@@ -479,8 +564,11 @@ fn lower_mma<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> R
     l.store_sums(d, accumulator_type(types[0])?, &sums)
 }
 
-/// `ldmatrix.sync.aligned.m8n8.num{.trans}{.shared}.b16 r, [p]`
-fn lower_load_matrix<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
+/// `ldmatrix.sync.aligned.m8n8.num{.trans}{.shared}.b16 r, [p]` and `stmatrix… [p], r`
+fn lower_transfer_matrix<'m, 'a>(
+    l: &mut Lowering<'_, 'm, 'a>,
+    inst: &mut Inst<'m, 'a>,
+) -> Result<()> {
     let shape = inst.take("m8n8");
     let count = inst.take_any(|modifier| {
         Some(match modifier {
@@ -495,7 +583,11 @@ fn lower_load_matrix<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, '
     let (true, Some(count), ScalarType::B16) = (shape, count, inst.take_type()?) else {
         return Err("this form is not supported".to_owned());
     };
-    let [d, p] = inst.finish()?;
+    let is_store = inst.opcode == "stmatrix";
+    let (d, p) = match inst.finish()? {
+        [p, r] if is_store => (r, p),
+        [d, p] => (d, p),
+    };
     let registers = l.elements(d);
     if registers.len() != count {
         return Err(format!(
@@ -523,6 +615,17 @@ fn lower_load_matrix<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, '
     }
     let address = l.compute_unary(UnaryOp::LowHalf64, address)?;
     let position = l.lane_position()?;
+    if is_store {
+        for (register, matrix) in registers.iter().zip(0..) {
+            let value = l.source(register, ScalarType::B32)?;
+            if transposed {
+                store_column(l, position, matrix, address, value)?;
+            } else {
+                store_row(l, position, matrix, address, value)?;
+            }
+        }
+        return Ok(());
+    }
     let mut loaded = Vec::with_capacity(count);
     for matrix in 0..count as u64 {
         loaded.push(if transposed {
@@ -599,6 +702,63 @@ fn load_column(
         b,
     });
     Ok(dst)
+}
+
+fn store_shared(
+    l: &mut Lowering<'_, '_, '_>,
+    ty: MemType,
+    row: Src,
+    offset: Src,
+    value: Src,
+) -> Result<()> {
+    let at = l.temporary32()?;
+    l.emit(Op::Binary {
+        op: BinaryOp::Add(IntType::U32),
+        dst: at,
+        a: row,
+        b: offset,
+    });
+    l.emit(Op::Store {
+        space: Space::Shared,
+        ty,
+        order: MemoryOrder::Weak,
+        address: Address::new(at, 0),
+        src: vec![value],
+    });
+    Ok(())
+}
+
+/// Elements 2t and 2t + 1 of row g.
+fn store_row(
+    l: &mut Lowering<'_, '_, '_>,
+    position: LanePosition,
+    matrix: u64,
+    address: Src,
+    value: Src,
+) -> Result<()> {
+    let add = BinaryOp::Add(IntType::U32);
+    let lane = l.compute(add, position.group, Src::Imm(8 * matrix))?;
+    let row = l.fetch(address, lane)?;
+    let offset = l.compute(BinaryOp::Shl(Width::B32), position.thread, Src::Imm(2))?;
+    store_shared(l, MemType::U32, row, offset, value)
+}
+
+/// Elements g of rows 2t and 2t + 1.
+fn store_column(
+    l: &mut Lowering<'_, '_, '_>,
+    position: LanePosition,
+    matrix: u64,
+    address: Src,
+    value: Src,
+) -> Result<()> {
+    let offset = l.compute(BinaryOp::Shl(Width::B32), position.group, Src::Imm(1))?;
+    let high = l.compute_unary(UnaryOp::HighHalf32, value)?;
+    for (half, row) in [value, high].into_iter().zip(0..) {
+        let lane = l.multiply_add(position.thread, 2, Src::Imm(8 * matrix + row))?;
+        let row = l.fetch(address, lane)?;
+        store_shared(l, MemType::U16, row, offset, half)?;
+    }
+    Ok(())
 }
 
 /// `movmatrix.sync.aligned.m8n8.trans.b16 d, a`

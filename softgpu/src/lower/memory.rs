@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Loads, stores, atomics and copies.
 
-use crate::ir::{AtomicOp, AtomicType, MemType, MemoryBarrierOp, MemoryOrder, Op, PredSrc};
+use crate::ir::{
+    Address, AtomicOp, AtomicType, MemType, MemoryBarrierOp, MemoryOrder, Op, PredSrc,
+};
 use crate::ir::{Reg, Space, Src, UnaryOp, Width};
 use crate::ptx::{Immediate, Operand, ScalarType};
 
@@ -11,12 +13,12 @@ use super::instruction::Inst;
 use super::names::{Register, Slot};
 use super::operand::{Fit, is_float};
 
-fn take_space(inst: &mut Inst<'_, '_>) -> Space {
+pub(super) fn take_space(inst: &mut Inst<'_, '_>) -> Space {
     let space = inst.take_any(|modifier| {
         Some(match modifier {
             "global" => Space::Global,
             "const" => Space::Const,
-            "shared" | "shared::cta" => Space::Shared,
+            "shared" | "shared::cta" | "shared::cluster" => Space::Shared,
             "local" => Space::Local,
             "param" | "param::entry" | "param::func" => Space::Param,
             _ => return None,
@@ -27,7 +29,7 @@ fn take_space(inst: &mut Inst<'_, '_>) -> Space {
 
 /// Takes the ordering modifiers and the scope; a scope smaller than the device's is served as the
 /// whole device.
-fn take_order(inst: &mut Inst<'_, '_>, default: MemoryOrder) -> MemoryOrder {
+pub(super) fn take_order(inst: &mut Inst<'_, '_>, default: MemoryOrder) -> MemoryOrder {
     let order = inst.take_any(|modifier| {
         Some(match modifier {
             "weak" => MemoryOrder::Weak,
@@ -49,7 +51,7 @@ fn take_order(inst: &mut Inst<'_, '_>, default: MemoryOrder) -> MemoryOrder {
 
 /// Takes the cache operators and hints, which change no result. True where a cache policy operand
 /// follows the others.
-fn take_cache_hints(inst: &mut Inst<'_, '_>) -> bool {
+pub(super) fn take_cache_hints(inst: &mut Inst<'_, '_>) -> bool {
     inst.take_all(|modifier| {
         matches!(
             modifier,
@@ -64,7 +66,7 @@ fn take_cache_hints(inst: &mut Inst<'_, '_>) -> bool {
     inst.take("L2::cache_hint")
 }
 
-fn take_vector(inst: &mut Inst<'_, '_>) -> usize {
+pub(super) fn take_vector(inst: &mut Inst<'_, '_>) -> usize {
     let count = inst.take_any(|modifier| {
         Some(match modifier {
             "v2" => 2,
@@ -79,7 +81,10 @@ fn take_vector(inst: &mut Inst<'_, '_>) -> usize {
 pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
     match inst.opcode {
         "ld" | "ldu" => lower_load(l, inst),
-        "st" => lower_store(l, inst),
+        "st" => match inst.take("async") {
+            true => super::bulk::lower_store(l, inst),
+            false => lower_store(l, inst),
+        },
         "createpolicy" => {
             // A policy only ever goes into the hints that are ignored.
             inst.take_all(|_| true);
@@ -260,7 +265,7 @@ fn wide_registers<'a>(
     Ok(halves)
 }
 
-fn atomic_op(name: &str) -> Option<AtomicOp> {
+pub(super) fn atomic_op(name: &str) -> Option<AtomicOp> {
     Some(match name {
         "add" => AtomicOp::Add,
         "min" => AtomicOp::Min,
@@ -276,11 +281,25 @@ fn atomic_op(name: &str) -> Option<AtomicOp> {
     })
 }
 
-/// The type of an atomic, where PTX has the operation for it.
-fn atomic_type(op: AtomicOp, ty: ScalarType) -> Option<AtomicType> {
+/// The type of an atomic, where PTX has the operation for it. Halves have an order only where
+/// `has_half_order`: in vectors and bulk reductions.
+pub(super) fn atomic_type(
+    op: AtomicOp,
+    ty: ScalarType,
+    has_half_order: bool,
+) -> Option<AtomicType> {
     use AtomicOp::{Add, And, CompareAndSwap, Dec, Exchange, Inc, Max, Min, Or, Xor};
     let bits = matches!(op, And | Or | Xor | Exchange | CompareAndSwap);
     let order = matches!(op, Min | Max);
+    if has_half_order && order {
+        return Some(match ty {
+            ScalarType::F16 => AtomicType::F16,
+            ScalarType::F16x2 => AtomicType::F16x2,
+            ScalarType::Bf16 => AtomicType::Bf16,
+            ScalarType::Bf16x2 => AtomicType::Bf16x2,
+            _ => return atomic_type(op, ty, false),
+        });
+    }
     Some(match ty {
         ScalarType::B16 if matches!(op, CompareAndSwap | Exchange) => AtomicType::U16,
         ScalarType::B32 if bits => AtomicType::U32,
@@ -304,13 +323,24 @@ pub(super) fn lower_atomic<'m, 'a>(
     l: &mut Lowering<'_, 'm, 'a>,
     inst: &mut Inst<'m, 'a>,
 ) -> Result<()> {
+    if inst.opcode == "red" && inst.take("async") {
+        return super::bulk::lower_reduction(l, inst);
+    }
     let order = take_order(inst, MemoryOrder::Relaxed);
     let space = take_space(inst);
     let has_policy = take_cache_hints(inst);
     let op = inst.take_any(atomic_op).ok_or("it has no operation")?;
     inst.take("noftz");
+    let count = take_vector(inst);
     let ptx_type = inst.take_type()?;
-    let ty = atomic_type(op, ptx_type).ok_or_else(|| format!("no such atomic of {ptx_type:?}"))?;
+    if ptx_type == ScalarType::B128 {
+        return lower_atomic_wide(l, inst, op, space, has_policy);
+    }
+    let ty = atomic_type(op, ptx_type, count > 1)
+        .ok_or_else(|| format!("no such atomic of {ptx_type:?}"))?;
+    if count > 1 && !is_vector_atomic(op, ptx_type, count) {
+        return Err(format!("no such atomic of vectors of {ptx_type:?}"));
+    }
     if !matches!(space, Space::Global | Space::Shared | Space::Generic) {
         return Err("atomics work on global and shared memory".to_owned());
     }
@@ -330,6 +360,16 @@ pub(super) fn lower_atomic<'m, 'a>(
         return Err("it has too few operands".to_owned());
     };
     let (space, address) = l.address(address, space)?;
+    if count > 1 {
+        let whole = VectorAtomic {
+            space,
+            op,
+            ty,
+            order,
+            address,
+        };
+        return lower_atomic_vector(l, &whole, ptx_type, [d, Some(a)], count);
+    }
     let a = l.source(a, ptx_type)?;
     let b = match rest.first() {
         Some(b) if is_swap => Some(l.source(b, ptx_type)?),
@@ -352,13 +392,126 @@ pub(super) fn lower_atomic<'m, 'a>(
     Ok(())
 }
 
+/// Whether PTX has the atomic for vectors of so many elements.
+fn is_vector_atomic(op: AtomicOp, ty: ScalarType, count: usize) -> bool {
+    match ty {
+        ScalarType::F32 => op == AtomicOp::Add && count <= 4,
+        ScalarType::F16x2 | ScalarType::Bf16x2 => count <= 4,
+        ScalarType::F16 | ScalarType::Bf16 => true,
+        _ => false,
+    }
+}
+
+/// What the elements of a vector atomic have in common.
+struct VectorAtomic {
+    space: Space,
+    op: AtomicOp,
+    ty: AtomicType,
+    order: MemoryOrder,
+    address: Address,
+}
+
+/// One atomic an element, which is all that PTX promises of a vector.
+fn lower_atomic_vector<'a>(
+    l: &mut Lowering<'_, '_, 'a>,
+    whole: &VectorAtomic,
+    ptx_type: ScalarType,
+    [d, a]: [Option<&Operand<'a>>; 2],
+    count: usize,
+) -> Result<()> {
+    let values = data_operands(l, a.unwrap_or(&Operand::Sink), count)?;
+    let mut sources = Vec::with_capacity(count);
+    for value in &values {
+        sources.push(l.source(value, ptx_type)?);
+    }
+    // The results may overlap the address and the operands, so they are written last.
+    let mut old = Vec::new();
+    for (&a, index) in sources.iter().zip(0_i64..) {
+        let dst = d.map(|_| l.temporary32()).transpose()?;
+        old.extend(dst);
+        let step = i64::from(ptx_type.size_bytes());
+        let address = Address {
+            offset: whole.address.offset.wrapping_add(index * step),
+            ..whole.address
+        };
+        l.emit(Op::Atomic {
+            space: whole.space,
+            op: whole.op,
+            ty: whole.ty,
+            order: whole.order,
+            dst,
+            address,
+            a,
+            b: None,
+        });
+    }
+    let Some(d) = d else { return Ok(()) };
+    for (element, value) in data_operands(l, d, count)?.iter().zip(old) {
+        if *element == Operand::Sink {
+            continue;
+        }
+        let dst = l.destination(element, ptx_type)?;
+        l.emit(Op::Unary {
+            op: UnaryOp::Move(Width::B32),
+            dst,
+            a: value.into(),
+        });
+    }
+    Ok(())
+}
+
+/// `atom.cas.b128 d, [a], b, c` and `atom.exch.b128 d, [a], b`
+fn lower_atomic_wide<'m, 'a>(
+    l: &mut Lowering<'_, 'm, 'a>,
+    inst: &Inst<'m, 'a>,
+    op: AtomicOp,
+    space: Space,
+    has_policy: bool,
+) -> Result<()> {
+    let is_swap = op == AtomicOp::CompareAndSwap;
+    if inst.opcode != "atom" || !(is_swap || op == AtomicOp::Exchange) {
+        return Err("no such atomic of 128 bits".to_owned());
+    }
+    if !matches!(space, Space::Global | Space::Shared | Space::Generic) {
+        return Err("atomics work on global and shared memory".to_owned());
+    }
+    let count = 3 + usize::from(is_swap);
+    let operands = inst.finish_between(count, count + usize::from(has_policy))?;
+    let pair = |l: &Lowering<'_, 'm, 'a>, operand| match *wide_registers(l, operand, 1)? {
+        [low, high] => Ok::<_, String>([low, high]),
+        _ => Err("its data operand is no 128-bit register".to_owned()),
+    };
+    let (space, address) = l.address(&operands[1], space)?;
+    let first = pair(l, &operands[2])?.map(Src::from);
+    let (compare, new) = match is_swap {
+        true => (Some(first), pair(l, &operands[3])?.map(Src::from)),
+        false => (None, first),
+    };
+    let dst = match &operands[0] {
+        Operand::Sink => [l.temporary64()?, l.temporary64()?],
+        d => pair(l, d)?,
+    };
+    l.emit(Op::AtomicWide {
+        space,
+        address,
+        dst,
+        compare,
+        new,
+    });
+    Ok(())
+}
+
 /// `cp.async.*`
 pub(super) fn lower_copy<'m, 'a>(
     l: &mut Lowering<'_, 'm, 'a>,
     inst: &mut Inst<'m, 'a>,
 ) -> Result<()> {
+    let is_reduction = inst.take("reduce");
     if !inst.take("async") {
         return Err("it is not supported".to_owned());
+    }
+    if inst.take("bulk") {
+        return super::bulk::lower_copy(l, inst, is_reduction);
     }
     if inst.take("commit_group") || inst.take("wait_all") {
         // Copies are complete when they are issued.

@@ -11,7 +11,9 @@
 
 mod allocate;
 mod arithmetic;
+mod bulk;
 mod call;
+mod cluster;
 mod compare;
 mod control;
 mod convert;

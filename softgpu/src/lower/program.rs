@@ -319,6 +319,9 @@ impl<'m, 'a> Program<'m, 'a> {
             required_threads: given(performance.required_threads),
             min_blocks_per_multiprocessor: positive(performance.min_blocks_per_sm),
             max_registers: positive(performance.max_registers),
+            required_cluster: given(performance.required_cluster),
+            is_cluster_explicit: performance.explicit_cluster,
+            max_cluster_blocks: positive(performance.max_cluster_rank),
         })
     }
 

@@ -11,13 +11,34 @@ pub(super) fn register(name: &str) -> Option<(SpecialRegister, u32)> {
             "x" => 0,
             "y" => 1,
             "z" => 2,
+            "w" => 3,
             _ => return None,
         };
+        const VECTORS: [&str; 8] = [
+            "%tid",
+            "%ntid",
+            "%ctaid",
+            "%nctaid",
+            "%clusterid",
+            "%nclusterid",
+            "%cluster_ctaid",
+            "%cluster_nctaid",
+        ];
+        if index == 3 {
+            // These have no fourth dimension.
+            return VECTORS
+                .contains(&vector)
+                .then_some((SpecialRegister::Zero, 32));
+        }
         return plain(match vector {
             "%tid" => SpecialRegister::ThreadIndex(index),
             "%ntid" => SpecialRegister::BlockDimension(index),
             "%ctaid" => SpecialRegister::BlockIndex(index),
             "%nctaid" => SpecialRegister::GridDimension(index),
+            "%clusterid" => SpecialRegister::ClusterIndex(index),
+            "%nclusterid" => SpecialRegister::ClusterGridDimension(index),
+            "%cluster_ctaid" => SpecialRegister::BlockInCluster(index),
+            "%cluster_nctaid" => SpecialRegister::ClusterDimension(index),
             _ => return None,
         });
     }
@@ -25,7 +46,24 @@ pub(super) fn register(name: &str) -> Option<(SpecialRegister, u32)> {
         let number = number.parse().ok().filter(|&number| number < 32)?;
         return plain(SpecialRegister::Environment(number));
     }
+    if let Some(counter) = name.strip_prefix("%pm") {
+        let (number, bits) = match counter.strip_suffix("_64") {
+            Some(number) => (number, 64),
+            None => (counter, 32),
+        };
+        return matches!(number, "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7")
+            .then_some((SpecialRegister::Zero, bits));
+    }
     Some(match name {
+        "%cluster_ctarank" => (SpecialRegister::ClusterRank, 32),
+        "%cluster_nctarank" => (SpecialRegister::ClusterBlocks, 32),
+        "%aggr_smem_size" => (SpecialRegister::TotalSharedBytes, 32),
+        "%current_graph_exec" => (SpecialRegister::Zero, 64),
+        "%reserved_smem_offset_begin"
+        | "%reserved_smem_offset_end"
+        | "%reserved_smem_offset_cap"
+        | "%reserved_smem_offset_0"
+        | "%reserved_smem_offset_1" => (SpecialRegister::Zero, 32),
         "%laneid" => (SpecialRegister::LaneId, 32),
         "%warpid" => (SpecialRegister::WarpId, 32),
         "%nwarpid" => (SpecialRegister::WarpCount, 32),

@@ -27,7 +27,11 @@ pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a
         return Ok(());
     }
     match inst.opcode {
-        "bar" | "barrier" => lower_barrier(l, inst),
+        "bar" => lower_barrier(l, inst),
+        "barrier" => match inst.take("cluster") {
+            true => super::cluster::lower_barrier(l, inst),
+            false => lower_barrier(l, inst),
+        },
         "nanosleep" => {
             let ty = inst.take_type()?;
             let [duration] = inst.finish()?;
@@ -37,7 +41,7 @@ pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a
         }
         // Every fence is as strong as the strongest.
         "membar" => {
-            inst.take_all(|m| matches!(m, "cta" | "gl" | "sys" | "proxy" | "alias"));
+            inst.take_all(|m| matches!(m, "cta" | "gl" | "sys") || is_proxy(m));
             let [] = inst.finish()?;
             l.emit(Op::Fence);
             Ok(())
@@ -45,13 +49,23 @@ pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a
         _ => {
             inst.take_all(|m| {
                 matches!(m, "sc" | "acq_rel" | "acquire" | "release")
-                    || matches!(m, "cta" | "cluster" | "gpu" | "sys" | "proxy" | "alias")
+                    || matches!(m, "cta" | "cluster" | "gpu" | "sys" | "mbarrier_init")
+                    || m.starts_with("sync_restrict::")
+                    || is_proxy(m)
             });
-            let [] = inst.finish()?;
+            // A fence between proxies may name the memory that it is about.
+            inst.finish_between(0, 2)?;
             l.emit(Op::Fence);
             Ok(())
         }
     }
+}
+
+/// What names a kind of access to memory; all are the same here.
+fn is_proxy(modifier: &str) -> bool {
+    matches!(modifier, "proxy" | "alias" | "async" | "async::generic")
+        || matches!(modifier, "tensormap::generic" | "global")
+        || matches!(modifier, "shared::cta" | "shared::cluster")
 }
 
 fn lower_barrier<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
@@ -119,7 +133,7 @@ pub(super) fn lower_memory_barrier<'m, 'a>(
     l: &mut Lowering<'_, 'm, 'a>,
     inst: &mut Inst<'m, 'a>,
 ) -> Result<()> {
-    const OPERATIONS: [&str; 7] = [
+    const OPERATIONS: [&str; 9] = [
         "init",
         "inval",
         "arrive",
@@ -127,17 +141,21 @@ pub(super) fn lower_memory_barrier<'m, 'a>(
         "test_wait",
         "try_wait",
         "pending_count",
+        "expect_tx",
+        "complete_tx",
     ];
     let operation = inst.take_any(|m| OPERATIONS.into_iter().find(|&operation| operation == m));
     let operation = operation.ok_or("this operation is not supported")?;
-    let is_shared = inst.take_any(|m| matches!(m, "shared" | "shared::cta").then_some(()));
-    let space = if is_shared.is_some() {
-        Space::Shared
-    } else {
-        Space::Generic
+    let space = match super::memory::take_space(inst) {
+        space @ (Space::Shared | Space::Generic) => space,
+        _ => return Err("a barrier lies in shared memory".to_owned()),
     };
     let parity = inst.take("parity");
-    inst.take_all(|m| matches!(m, "noComplete" | "release" | "acquire" | "cta"));
+    let expects = matches!(operation, "arrive" | "arrive_drop") && inst.take("expect_tx");
+    inst.take_all(|m| {
+        matches!(m, "noComplete" | "release" | "acquire" | "relaxed")
+            || matches!(m, "cta" | "cluster")
+    });
     if inst.take_type()? != ScalarType::B64 {
         return Err("it needs .b64".to_owned());
     }
@@ -159,7 +177,11 @@ pub(super) fn lower_memory_barrier<'m, 'a>(
             let [d, address, rest @ ..] = inst.finish_between(2, 3)? else {
                 return Err("it has too few operands".to_owned());
             };
-            let count = rest.first().map(|count| l.source(count, U32)).transpose()?;
+            let mut count = rest.first().map(|count| l.source(count, U32)).transpose()?;
+            let expected_bytes = if expects { count.take() } else { None };
+            if expects && expected_bytes.is_none() {
+                return Err("it does not say how many bytes it expects".to_owned());
+            }
             let dst = match d {
                 Operand::Sink => None,
                 _ => Some(l.destination(d, ScalarType::B64)?),
@@ -170,8 +192,18 @@ pub(super) fn lower_memory_barrier<'m, 'a>(
                     dst,
                     count,
                     drop: operation == "arrive_drop",
+                    expected_bytes,
                 },
             )
+        }
+        "expect_tx" | "complete_tx" => {
+            let [address, bytes] = inst.finish()?;
+            let bytes = l.source(bytes, U32)?;
+            let op = match operation {
+                "expect_tx" => MemoryBarrierOp::ExpectBytes(bytes),
+                _ => MemoryBarrierOp::CompleteBytes(bytes),
+            };
+            (address, op)
         }
         "pending_count" => {
             let [d, state] = inst.finish()?;

@@ -126,6 +126,8 @@ fn visit_op(op: &mut Op, visitor: &mut impl Visitor) {
         | Op::Store { .. }
         | Op::Atomic { .. }
         | Op::CopyAsync { .. }
+        | Op::CopyBulk(_)
+        | Op::AtomicWide { .. }
         | Op::MemoryBarrier { .. } => visit_memory_op(op, visitor),
         Op::Barrier { .. }
         | Op::WarpSync { .. }
@@ -145,6 +147,8 @@ fn visit_op(op: &mut Op, visitor: &mut impl Visitor) {
             callee: Callee::Function(_) | Callee::Builtin(_),
         }
         | Op::Fence
+        | Op::ClusterArrive
+        | Op::ClusterWait
         | Op::Branch { .. }
         | Op::Return
         | Op::Exit
@@ -235,12 +239,42 @@ fn visit_memory_op(op: &mut Op, visitor: &mut impl Visitor) {
             visitor.address(src);
             each(source_bytes, visitor);
         }
+        Op::CopyBulk(copy) => {
+            visitor.address(&mut copy.dst);
+            visitor.address(&mut copy.src);
+            copy.barrier
+                .iter_mut()
+                .for_each(|barrier| visitor.address(barrier));
+            each(
+                [&mut copy.bytes].into_iter().chain(&mut copy.multicast),
+                visitor,
+            );
+        }
+        Op::AtomicWide {
+            address,
+            dst,
+            compare,
+            new,
+            ..
+        } => {
+            visitor.address(address);
+            each(compare.iter_mut().flatten().chain(new), visitor);
+            dst.iter_mut().for_each(|reg| visitor.definition(reg));
+        }
         Op::MemoryBarrier { address, op, .. } => {
             visitor.address(address);
             match op {
                 MemoryBarrierOp::Init { count } => visitor.source(count),
-                MemoryBarrierOp::Arrive { dst, count, .. } => {
-                    each(count, visitor);
+                MemoryBarrierOp::ExpectBytes(bytes) | MemoryBarrierOp::CompleteBytes(bytes) => {
+                    visitor.source(bytes);
+                }
+                MemoryBarrierOp::Arrive {
+                    dst,
+                    count,
+                    expected_bytes,
+                    ..
+                } => {
+                    each(count.iter_mut().chain(expected_bytes), visitor);
                     dst.iter_mut().for_each(|reg| visitor.definition(reg));
                 }
                 MemoryBarrierOp::TestWait { dst, state: src }

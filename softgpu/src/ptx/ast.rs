@@ -300,8 +300,10 @@ pub struct Performance {
     pub max_registers: u32,
     /// `.reqnctapercluster`, blocks in x, y, z.
     pub required_cluster: [u32; 3],
-    /// `.explicitcluster`, `.maxclusterrank` or `.blocksareclusters` is given.
-    pub uses_clusters: bool,
+    /// `.explicitcluster`
+    pub explicit_cluster: bool,
+    /// `.maxclusterrank`
+    pub max_cluster_rank: u32,
 }
 
 /// A kernel or device function.

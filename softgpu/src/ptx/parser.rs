@@ -214,11 +214,8 @@ impl<'a> Parser<'a> {
                     self.small_integer()?;
                 }
                 ".maxnreg" => performance.max_registers = self.small_integer()?,
-                ".maxclusterrank" => {
-                    performance.uses_clusters = true;
-                    self.small_integer()?;
-                }
-                ".explicitcluster" | ".blocksareclusters" => performance.uses_clusters = true,
+                ".maxclusterrank" => performance.max_cluster_rank = self.small_integer()?,
+                ".explicitcluster" => performance.explicit_cluster = true,
                 ".attribute" => {
                     self.attributes()?;
                 }

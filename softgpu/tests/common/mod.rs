@@ -156,6 +156,7 @@ impl Device {
             block: [block, 1, 1],
             dynamic_shared_bytes: 0,
             cooperative: false,
+            cluster: None,
         };
         self.try_run(kernel, &config, arguments)
             .unwrap_or_else(|fault| panic!("{kernel}: {fault}"));

@@ -459,10 +459,13 @@ fn launch_attributes_are_honoured_or_refused() {
     let dimension = A::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
     assert_eq!(with(vec![]), SUCCESS);
     assert_eq!(with(vec![attribute(dimension, cluster(1))]), SUCCESS);
-    assert_eq!(
-        with(vec![attribute(dimension, cluster(2))]),
-        CUresult::CUDA_ERROR_INVALID_CLUSTER_SIZE
-    );
+    assert_eq!(with(vec![attribute(dimension, cluster(2))]), SUCCESS);
+    for wrong in [0, 3, 32] {
+        assert_eq!(
+            with(vec![attribute(dimension, cluster(wrong))]),
+            CUresult::CUDA_ERROR_INVALID_CLUSTER_SIZE
+        );
+    }
     let cooperative = CUlaunchAttributeValue { cooperative: 1 };
     assert_eq!(
         with(vec![attribute(

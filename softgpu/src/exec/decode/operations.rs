@@ -354,6 +354,14 @@ impl Decoder<'_> {
                     ..lanes(copy::run_copy)
                 })
             }
+            Op::CopyBulk(copy) => self.copy_bulk(frame, copy),
+            Op::AtomicWide {
+                space,
+                address,
+                dst,
+                compare,
+                new,
+            } => self.atomic_wide(frame, *space, *address, *dst, *compare, *new),
             Op::MemoryBarrier { space, address, op } => {
                 self.memory_barrier(frame, *space, *address, op)
             }
@@ -395,6 +403,8 @@ impl Decoder<'_> {
             Op::Return => Ok(plain(Flow::Return)),
             Op::Exit => Ok(plain(Flow::Exit)),
             Op::Trap => Ok(plain(Flow::Trap)),
+            Op::ClusterArrive => Ok(plain(Flow::ClusterArrive)),
+            Op::ClusterWait => Ok(plain(Flow::ClusterWait)),
             Op::Barrier { id, count, kind } => {
                 let kind = self.barrier_kind(frame, kind)?;
                 let id = self.sized(frame, *id, false)?;
@@ -942,6 +952,7 @@ impl Decoder<'_> {
                 dst: state,
                 count,
                 drop,
+                expected_bytes,
             } => {
                 dst = state
                     .map(|state| self.any_target(frame, state))
@@ -949,7 +960,20 @@ impl Decoder<'_> {
                 let count = count
                     .map(|count| self.sized(frame, count, false))
                     .transpose()?;
-                Operation::Arrive { count, drop: *drop }
+                let expected_bytes = expected_bytes
+                    .map(|bytes| self.sized(frame, bytes, false))
+                    .transpose()?;
+                Operation::Arrive {
+                    count,
+                    drop: *drop,
+                    expected_bytes,
+                }
+            }
+            MemoryBarrierOp::ExpectBytes(bytes) => {
+                Operation::ExpectBytes(self.sized(frame, *bytes, false)?)
+            }
+            MemoryBarrierOp::CompleteBytes(bytes) => {
+                Operation::CompleteBytes(self.sized(frame, *bytes, false)?)
             }
             MemoryBarrierOp::TestWait { dst, state } => {
                 dst_predicate = Some(self.predicate(frame, *dst)?);
@@ -972,6 +996,7 @@ impl Decoder<'_> {
             MemoryBarrierOp::CopyAsyncArrive { no_increment: true } => Operation::Arrive {
                 count: None,
                 drop: false,
+                expected_bytes: None,
             },
             MemoryBarrierOp::CopyAsyncArrive {
                 no_increment: false,

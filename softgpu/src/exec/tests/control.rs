@@ -431,6 +431,7 @@ fn cooperative_blocks_wait_for_each_other_on_any_number_of_workers() {
         let module = TestKernel::new(grid_barrier()).module();
         let config = LaunchConfig {
             cooperative: true,
+            cluster: None,
             ..config(200, 64)
         };
         device

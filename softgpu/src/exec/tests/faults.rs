@@ -214,7 +214,7 @@ fn shapes_are_checked() {
         assert!(matches!(result, Err(Fault::Configuration { .. })));
     }
     let big = LaunchConfig {
-        dynamic_shared_bytes: 200 << 10,
+        dynamic_shared_bytes: 228 << 10,
         ..config(1, 1)
     };
     assert!(device.run_module(kernel(), big, &[]).is_err());

@@ -238,6 +238,7 @@ pub(super) fn config(blocks: u32, threads: u32) -> LaunchConfig {
         block: [threads, 1, 1],
         dynamic_shared_bytes: 0,
         cooperative: false,
+        cluster: None,
     }
 }
 
@@ -286,6 +287,9 @@ impl TestKernel {
             required_threads: None,
             min_blocks_per_multiprocessor: None,
             max_registers: None,
+            required_cluster: None,
+            is_cluster_explicit: false,
+            max_cluster_blocks: None,
         };
         Module {
             functions,

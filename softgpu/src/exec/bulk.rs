@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `cp.async.bulk` and `cp.reduce.async.bulk`, done at once, and atomics on 128 bits.
+
+use super::access::{AddressCode, Element};
+use super::atomic::{combine, flushed, put, update_global, update_shared};
+use super::code::{Code, More};
+use super::fault::Access;
+use super::lanes::{Lanes, Step, WARP};
+use super::mbarrier::tell_bytes;
+use super::scalar;
+use super::state::{BlockState, RawFault};
+use crate::ir::{AtomicOp, AtomicType, Space};
+use crate::limits::{CLUSTER_SHARED_STRIDE, MAX_CLUSTER_BLOCKS};
+
+/// What addresses and lengths of bulk copies are multiples of.
+const BULK_ALIGNMENT_BYTES: u64 = 16;
+
+/// A decoded bulk copy.
+#[derive(Debug)]
+pub(crate) struct CopyBulkCode {
+    pub(crate) dst_space: Space,
+    pub(crate) dst: AddressCode,
+    pub(crate) src_space: Space,
+    pub(crate) src: AddressCode,
+    pub(crate) bytes: Element,
+    pub(crate) barrier: Option<AddressCode>,
+    pub(crate) reduction: Option<(AtomicOp, AtomicType)>,
+    pub(crate) multicast: Option<Element>,
+}
+
+/// One lane's copy.
+struct Job {
+    dst: u64,
+    src: u64,
+    bytes: u64,
+    barrier: Option<u64>,
+    lane: u32,
+}
+
+/// Executes a bulk copy, lane after lane.
+///
+/// # Safety
+/// `code` was decoded for the running function.
+pub(crate) unsafe fn run_copy_bulk(lanes: &mut Lanes, code: &Code) -> Step {
+    let More::CopyBulk(copy) = &code.more else {
+        return Step::Fault;
+    };
+    // SAFETY: the interpreter owns the block and holds no other reference while code runs.
+    let block = unsafe { &mut *lanes.block };
+    block.note_load(false);
+    block.note_store();
+    for warp in 0..lanes.warps {
+        // SAFETY: one word a warp; operands of the running function.
+        let (mask, to, from, bytes, barriers, blocks) = unsafe {
+            let read = |element| scalar::read(lanes, element, warp);
+            (
+                *lanes.active.add(warp),
+                copy.dst.warp(lanes, warp),
+                copy.src.warp(lanes, warp),
+                read(copy.bytes),
+                copy.barrier.map(|barrier| barrier.warp(lanes, warp)),
+                copy.multicast.map(read),
+            )
+        };
+        for lane in (0..WARP).filter(|lane| mask >> lane & 1 != 0) {
+            let job = Job {
+                dst: to[lane],
+                src: from[lane],
+                bytes: bytes[lane],
+                barrier: barriers.map(|barriers| barriers[lane]),
+                lane: (warp * WARP + lane) as u32,
+            };
+            let is_done = match blocks {
+                None => job.run(copy, block).is_some(),
+                Some(blocks) => job.run_for_all(copy, block, blocks[lane]).is_some(),
+            };
+            if !is_done {
+                return Step::Fault;
+            }
+        }
+    }
+    Step::Next
+}
+
+impl Job {
+    /// A copy into each block of the cluster that is named.
+    fn run_for_all(&self, copy: &CopyBulkCode, block: &mut BlockState, blocks: u64) -> Option<()> {
+        let at = |address: u64, rank: u64| {
+            (rank + 1) * CLUSTER_SHARED_STRIDE + address % CLUSTER_SHARED_STRIDE
+        };
+        for rank in (0..u64::from(MAX_CLUSTER_BLOCKS)).filter(|rank| blocks >> rank & 1 != 0) {
+            let one = Self {
+                dst: at(self.dst, rank),
+                barrier: self.barrier.map(|barrier| at(barrier, rank)),
+                ..*self
+            };
+            one.run(copy, block)?;
+        }
+        Some(())
+    }
+
+    /// `None`: a fault has been recorded.
+    fn run(&self, copy: &CopyBulkCode, block: &mut BlockState) -> Option<()> {
+        let to = self.place(block, copy.dst_space, self.dst, Access::Write)?;
+        let from = self.place(block, copy.src_space, self.src, Access::Read)?;
+        // SAFETY: `place` checked both ends for all bytes, and their alignment.
+        unsafe {
+            match copy.reduction {
+                None => std::ptr::copy(from, to, self.bytes as usize),
+                Some((op, ty)) => self.reduce(op, ty, copy.dst_space, to, from),
+            }
+        }
+        match self.barrier {
+            Some(barrier) => tell_bytes(block, barrier, self.bytes, self.lane).then_some(()),
+            None => Some(()),
+        }
+    }
+
+    fn place(
+        &self,
+        block: &mut BlockState,
+        space: Space,
+        address: u64,
+        access: Access,
+    ) -> Option<*mut u8> {
+        let (bytes, lane) = (self.bytes as u32, self.lane);
+        if !(address | self.bytes).is_multiple_of(BULK_ALIGNMENT_BYTES) {
+            block.fault = Some(RawFault::misaligned(address, bytes, access, lane));
+            return None;
+        }
+        let place = if space == Space::Shared {
+            block.shared_place(address, self.bytes)
+        } else {
+            let memory = block.memory();
+            (self.bytes == 0 || memory.is_accessible(address, self.bytes))
+                .then(|| std::ptr::with_exposed_provenance_mut(address as usize))
+        };
+        if place.is_none() {
+            block.fault = Some(RawFault::illegal(address, bytes, access, space, lane));
+        }
+        place
+    }
+
+    /// # Safety
+    /// Both places are valid for all bytes and aligned.
+    unsafe fn reduce(
+        &self,
+        op: AtomicOp,
+        ty: AtomicType,
+        space: Space,
+        to: *mut u8,
+        from: *const u8,
+    ) {
+        let size = ty.bytes();
+        for offset in (0..self.bytes as usize).step_by(size as usize) {
+            // SAFETY: the caller's contract: elements are aligned.
+            unsafe {
+                let (to, from) = (to.add(offset), from.add(offset));
+                let a = match size {
+                    2 => u64::from(from.cast::<u16>().read()),
+                    4 => u64::from(from.cast::<u32>().read()),
+                    _ => from.cast::<u64>().read(),
+                };
+                let new = |old| combine(op, ty, old, a, 0);
+                if space == Space::Shared {
+                    update_shared(to, size, new);
+                } else if (op, ty) == (AtomicOp::Add, AtomicType::F32) {
+                    // As atomics on global memory do.
+                    update_global(to, size, |old| {
+                        let (old, a) = (flushed(old as u32), flushed(a as u32));
+                        flushed(combine(op, ty, old.into(), a.into(), 0) as u32).into()
+                    });
+                } else {
+                    update_global(to, size, new);
+                }
+            }
+        }
+    }
+}
+
+/// Executes an atomic on 128 bits, lane after lane.
+///
+/// # Safety
+/// `code` was decoded for the running function.
+pub(crate) unsafe fn run_atomic_wide(lanes: &mut Lanes, code: &Code) -> Step {
+    let More::AtomicWide(atomic) = &code.more else {
+        return Step::Fault;
+    };
+    // SAFETY: the interpreter owns the block and holds no other reference while code runs.
+    let block = unsafe { &mut *lanes.block };
+    block.note_load(false);
+    for warp in 0..lanes.warps {
+        // SAFETY: one word a warp; operands of the running function.
+        let (mask, addresses, compare, new) = unsafe {
+            let pair = |[low, high]: [Element; 2]| {
+                let (low, high) = (
+                    scalar::read(lanes, low, warp),
+                    scalar::read(lanes, high, warp),
+                );
+                std::array::from_fn::<_, WARP, _>(|lane| {
+                    u128::from(low[lane]) | u128::from(high[lane]) << 64
+                })
+            };
+            (
+                *lanes.active.add(warp),
+                atomic.address.warp(lanes, warp),
+                atomic.compare.map(pair),
+                pair(atomic.new),
+            )
+        };
+        let (mut low, mut high) = ([0; WARP], [0; WARP]);
+        for lane in (0..WARP).filter(|lane| mask >> lane & 1 != 0) {
+            let at = (warp * WARP + lane) as u32;
+            let place = block.resolve(atomic.space, addresses[lane], 16, Access::Atomic, at);
+            let Some(place) = place else {
+                return Step::Fault;
+            };
+            let compare = compare.as_ref().map(|compare| compare[lane]);
+            // SAFETY: `resolve` checked sixteen aligned bytes.
+            let old = unsafe { exchange(place.cast(), compare, new[lane]) };
+            if old != new[lane] && compare.is_none_or(|compare| compare == old) {
+                block.progress.stored = true;
+            } else {
+                block.progress.polled = true;
+            }
+            (low[lane], high[lane]) = (old as u64, (old >> 64) as u64);
+        }
+        // SAFETY: destinations of the running function.
+        unsafe {
+            put(lanes, atomic.dst[0], warp, mask, &low);
+            put(lanes, atomic.dst[1], warp, mask, &high);
+        }
+    }
+    Step::Next
+}
+
+/// Writes a value, if there is the one to compare with; answers the old one.
+///
+/// # Safety
+/// `place` is valid for reads and writes of 16 bytes and aligned to them.
+unsafe fn exchange(place: *mut u128, compare: Option<u128>, new: u128) -> u128 {
+    // Accesses of this length elsewhere are no single ones, so a lock orders as much as can be.
+    static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+    let _guard = LOCK.lock();
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("cmpxchg16b") {
+        // SAFETY: the caller's contract; the CPU has the instruction.
+        return unsafe { exchange_at_once(place, compare, new) };
+    }
+    // SAFETY: the caller's contract.
+    unsafe {
+        let old = place.read_volatile();
+        if compare.is_none_or(|compare| compare == old) {
+            place.write_volatile(new);
+        }
+        old
+    }
+}
+
+/// # Safety
+/// That of [`exchange`]; the CPU has `cmpxchg16b`.
+#[cfg(target_arch = "x86_64")]
+unsafe fn exchange_at_once(place: *mut u128, compare: Option<u128>, new: u128) -> u128 {
+    // SAFETY: the caller's contract.
+    let swap = |old: u128| unsafe { compare_exchange(place, old, new) };
+    let Some(compare) = compare else {
+        // Whatever is there; a wrong guess changes nothing.
+        let mut guess = 0;
+        loop {
+            let old = swap(guess);
+            if old == guess {
+                return old;
+            }
+            guess = old;
+        }
+    };
+    swap(compare)
+}
+
+/// # Safety
+/// As [`exchange_at_once`].
+#[cfg(target_arch = "x86_64")]
+unsafe fn compare_exchange(place: *mut u128, compare: u128, new: u128) -> u128 {
+    let (mut low, mut high) = (compare as u64, (compare >> 64) as u64);
+    // SAFETY: the caller's contract; `rbx`, which cannot be named as an operand, gets its value
+    // back.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, rsi",
+            "lock cmpxchg16b [rdi]",
+            "xchg rbx, rsi",
+            in("rdi") place,
+            inout("rsi") new as u64 => _,
+            in("rcx") (new >> 64) as u64,
+            inout("rax") low,
+            inout("rdx") high,
+            options(nostack),
+        );
+    }
+    u128::from(low) | u128::from(high) << 64
+}

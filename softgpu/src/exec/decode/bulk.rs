@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Bulk copies and 128-bit atomics.
+
+use super::super::access::Element;
+use super::super::atomic::AtomicWide;
+use super::super::bulk::{self, CopyBulkCode};
+use super::super::code::{Code, More};
+use super::{Decoder, Frame, Mismatch, lanes};
+use crate::ir::{Address, CopyBulk, Reg, Space, Src};
+
+impl Decoder<'_> {
+    pub(super) fn copy_bulk(&mut self, frame: Frame, copy: &CopyBulk) -> Result<Code, Mismatch> {
+        let multicast = copy.multicast;
+        let code = CopyBulkCode {
+            dst_space: copy.dst_space,
+            dst: self.address(frame, copy.dst)?,
+            src_space: copy.src_space,
+            src: self.address(frame, copy.src)?,
+            bytes: self.sized(frame, copy.bytes, false)?,
+            barrier: copy
+                .barrier
+                .map(|barrier| self.address(frame, barrier))
+                .transpose()?,
+            reduction: copy.reduction,
+            multicast: multicast
+                .map(|mask| self.sized(frame, mask, false))
+                .transpose()?,
+        };
+        Ok(Code {
+            more: More::CopyBulk(Box::new(code)),
+            ..lanes(bulk::run_copy_bulk)
+        })
+    }
+
+    pub(super) fn atomic_wide(
+        &mut self,
+        frame: Frame,
+        space: Space,
+        address: Address,
+        dst: [Reg; 2],
+        compare: Option<[Src; 2]>,
+        new: [Src; 2],
+    ) -> Result<Code, Mismatch> {
+        let target = |reg: Reg| {
+            let operand = self.target(frame, reg, true)?;
+            Ok(Element {
+                operand,
+                wide: true,
+            })
+        };
+        let dst = [target(dst[0])?, target(dst[1])?];
+        let mut pair = |[low, high]: [Src; 2]| {
+            Ok::<_, Mismatch>([
+                self.sized(frame, low, true)?,
+                self.sized(frame, high, true)?,
+            ])
+        };
+        let new = pair(new)?;
+        let compare = compare.map(pair).transpose()?;
+        let atomic = AtomicWide {
+            space,
+            address: self.address(frame, address)?,
+            dst,
+            compare,
+            new,
+        };
+        Ok(Code {
+            more: More::AtomicWide(Box::new(atomic)),
+            ..lanes(bulk::run_atomic_wide)
+        })
+    }
+}
