@@ -6,6 +6,9 @@
 
 #include "check.h"
 
+// The barriers in shared memory are made by init(), not by a constructor.
+#pragma nv_diag_suppress static_var_with_dynamic_init
+
 #include <cooperative_groups.h>
 #include <cooperative_groups/memcpy_async.h>
 #include <cuda/pipeline>

@@ -146,10 +146,10 @@ pub(super) fn lower_memory_barrier<'m, 'a>(
     ];
     let operation = inst.take_any(|m| OPERATIONS.into_iter().find(|&operation| operation == m));
     let operation = operation.ok_or("this operation is not supported")?;
-    let space = match super::memory::take_space(inst) {
-        space @ (Space::Shared | Space::Generic) => space,
-        _ => return Err("a barrier lies in shared memory".to_owned()),
-    };
+    let space = super::memory::take_space(inst);
+    if !matches!(space, Space::Shared | Space::Generic) {
+        return Err("a barrier lies in shared memory".to_owned());
+    }
     let parity = inst.take("parity");
     let expects = matches!(operation, "arrive" | "arrive_drop") && inst.take("expect_tx");
     inst.take_all(|m| {
