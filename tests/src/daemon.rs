@@ -42,6 +42,15 @@ impl Daemon {
     ///
     /// If it does not listen.
     pub fn start_with(arguments: &[&str]) -> Self {
+        Self::start_in(&[], arguments)
+    }
+
+    /// The same, with environment variables.
+    ///
+    /// # Panics
+    ///
+    /// If it does not listen.
+    pub fn start_in(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("the system's temporary folder is writable");
         let socket = folder.path().join("socket");
         let log = folder.path().join("log");
@@ -54,6 +63,7 @@ impl Daemon {
             .args(arguments)
             .env("TMPDIR", folder.path())
             .env("GVIRTUS_LOG", "info")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(output)

@@ -7,9 +7,12 @@ use std::path::Path;
 use gvirtus_tests::{Daemon, Way, run};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_conformance");
+/// The newest that softgpu can be, so that no file is left out.
+const NEWEST: (&str, &str) = ("GVIRTUS_SOFTGPU_COMPUTE_CAPABILITY", "9.0");
 
 fn check(way: Way<'_>, driver: Option<std::ffi::OsString>) {
     let mut command = way.command(Path::new(PROGRAM));
+    command.env(NEWEST.0, NEWEST.1);
     if let Some(driver) = driver {
         command.env("GVIRTUS_TEST_DRIVER", driver);
     }
@@ -24,6 +27,6 @@ fn instruction_forms_straight() {
 
 #[test]
 fn instruction_forms_remoted() {
-    let daemon = Daemon::start();
+    let daemon = Daemon::start_in(&[NEWEST], &[]);
     check(Way::Remoted(&daemon.unix()), None);
 }

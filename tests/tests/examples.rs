@@ -9,6 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use gvirtus_tests::{Daemon, Finished, Way, product, run};
 use serde_json::Value;
 
+/// What softgpu must be for examples that need a newer device than it usually is.
+const NEWEST: (&str, &str) = ("GVIRTUS_SOFTGPU_COMPUTE_CAPABILITY", "9.0");
+/// The line in the source of such an example.
+const NEEDS_NEWEST: &str = "// device: compute capability 9.0";
+
 /// What can be compared.
 #[derive(PartialEq, Eq)]
 struct Seen {
@@ -27,13 +32,17 @@ struct Run {
 #[test]
 fn examples_do_the_same_straight_and_remoted() {
     let daemon = Daemon::start();
-    let (unix, tcp) = (daemon.unix(), daemon.tcp());
+    let newest = Daemon::start_in(&[NEWEST], &[]);
+    let usual = [daemon.unix(), daemon.tcp()];
+    let newer = [newest.unix(), newest.tcp()];
     let examples = product().examples();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut failures = Vec::new();
         while let Some(example) = examples.get(next.fetch_add(1, Ordering::Relaxed)) {
-            failures.extend(compare(example, &unix, &tcp));
+            let needs_newest = needs_newest(example);
+            let endpoints = if needs_newest { &newer } else { &usual };
+            failures.extend(compare(example, endpoints, needs_newest));
         }
         failures
     };
@@ -47,16 +56,25 @@ fn examples_do_the_same_straight_and_remoted() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// Whether the example's source has the line [`NEEDS_NEWEST`].
+fn needs_newest(example: &Path) -> bool {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let source = sources
+        .join(example.file_name().unwrap_or_default())
+        .with_extension("cu");
+    std::fs::read_to_string(source).is_ok_and(|text| text.lines().any(|line| line == NEEDS_NEWEST))
+}
+
 /// What is wrong with an example.
-fn compare(example: &Path, unix: &str, tcp: &str) -> Vec<String> {
+fn compare(example: &Path, [unix, tcp]: &[String; 2], needs_newest: bool) -> Vec<String> {
     let name = example.file_name().unwrap_or_default().to_string_lossy();
     let mut failures = Vec::new();
-    let straight = run_in_a_folder(example, Way::Straight);
+    let straight = run_in_a_folder(example, Way::Straight, needs_newest);
     if straight.seen.code != Some(0) {
         failures.push(describe(&name, "fails straight", &straight));
     }
     for (transport, endpoint) in [("Unix", unix), ("TCP", tcp)] {
-        let remoted = run_in_a_folder(example, Way::Remoted(endpoint));
+        let remoted = run_in_a_folder(example, Way::Remoted(endpoint), needs_newest);
         if remoted.seen != straight.seen {
             let what = format!("differs over {transport}");
             failures.push(describe(&name, &what, &remoted));
@@ -69,13 +87,17 @@ fn compare(example: &Path, unix: &str, tcp: &str) -> Vec<String> {
     failures
 }
 
-fn run_in_a_folder(example: &Path, way: Way<'_>) -> Run {
+fn run_in_a_folder(example: &Path, way: Way<'_>, needs_newest: bool) -> Run {
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let statistics = tempfile::NamedTempFile::new().expect("the temporary folder is writable");
-    let finished = run(way
-        .command(example)
+    let mut command = way.command(example);
+    command
         .env("GVIRTUS_STATISTICS", statistics.path())
-        .current_dir(folder.path()));
+        .current_dir(folder.path());
+    if needs_newest {
+        command.env(NEWEST.0, NEWEST.1);
+    }
+    let finished = run(&mut command);
     let counted = std::fs::read_to_string(statistics.path()).unwrap_or_default();
     let counted: Value = serde_json::from_str(&counted).unwrap_or_default();
     let files = std::fs::read_dir(folder.path())

@@ -16,8 +16,8 @@ use gvirtus_driver_face::log;
 use gvirtus_fatbin::{ImageKind, archive_members, elf_sections, image_kind, is_archive};
 use parking_lot::Mutex;
 
+use super::architecture;
 use super::arguments::{optional_out, out, read_array, read_text};
-use super::attributes::COMPUTE_CAPABILITY;
 use super::context;
 use super::handles::{Handles, Kind};
 use super::image::{ImageError, JitOptions, LINKED_SECTION, linked_texts, ptx_of, trim};
@@ -193,7 +193,8 @@ fn elf_of(texts: &[String]) -> Box<[u8]> {
         entry[48] = 1;
         file.extend(entry);
     }
-    let [major, minor] = COMPUTE_CAPABILITY;
+    let architecture = architecture::current();
+    let (major, minor) = (architecture.major, architecture.minor);
     let architecture = (major * 10 + minor) as u32;
     file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
