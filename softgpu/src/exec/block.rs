@@ -7,6 +7,7 @@
 //! come together again by themselves. A group that goes round in a loop without getting anything
 //! done gives way to the others, and a block of nothing but such groups to other blocks.
 
+mod cluster;
 mod faults;
 
 use std::cell::OnceCell;
@@ -541,10 +542,7 @@ impl<'a> Block<'a> {
             }
             Flow::Barrier => self.barrier(lanes, code),
             Flow::ClusterArrive => {
-                let state = &self.state;
-                let (rank, mask) = (state.cluster_rank, &self.current.mask);
-                state.cluster().arrive(rank, mask, &self.dead, self.warps);
-                self.current.pc += 1;
+                self.cluster_arrive();
                 Ok(true)
             }
             Flow::ClusterWait => Ok(self.cluster_wait()),
@@ -827,35 +825,6 @@ impl<'a> Block<'a> {
                 BarrierCodeKind::Or { dst, .. } => write(dst, truths != 0),
             }
         }
-    }
-
-    /// Waits for the threads of the cluster. True: all have arrived already.
-    fn cluster_wait(&mut self) -> bool {
-        self.current.pc += 1;
-        if !self.is_waiting_for_cluster(&self.current) {
-            return true;
-        }
-        self.current.state = State::AtCluster;
-        self.put_back();
-        false
-    }
-
-    fn is_waiting_for_cluster(&self, group: &Group) -> bool {
-        let (cluster, rank) = (self.state.cluster(), self.state.cluster_rank);
-        cluster.is_waiting(rank, &group.mask, self.warps)
-    }
-
-    /// Lets the groups go on whose cluster has arrived; true if there are any.
-    fn release_cluster_waits(&mut self) -> bool {
-        let mut any = false;
-        for index in 0..self.buffers.groups.len() {
-            let group = &self.buffers.groups[index];
-            if group.state == State::AtCluster && !self.is_waiting_for_cluster(group) {
-                self.buffers.groups[index].state = State::Runnable;
-                any = true;
-            }
-        }
-        any
     }
 
     // === Warp operations ===

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Matrix instructions of a warp: `mma ldmatrix stmatrix movmatrix`, and the arithmetic behind `wmma`.
+//! Matrix instructions of a warp: `mma ldmatrix stmatrix movmatrix`, and the arithmetic of `wmma`.
 //!
 //! All are made of shuffles and ordinary arithmetic. With lane = 4g + t, every fragment layout of
 //! the PTX ISA has the same shape: register i of an 8-row block of A holds, in lane (g, t), some
