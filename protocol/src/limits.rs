@@ -25,6 +25,9 @@ pub const PAYLOAD_BYTES_MAX: u64 = 1 << 46;
 /// Longest module or library image, in bytes.
 pub const IMAGE_BYTES_MAX: u64 = 2 << 30;
 
+/// A payload of several fatbins has each at a multiple of this many bytes.
+pub const IMAGE_PART_ALIGNMENT_BYTES: usize = 16;
+
 /// Most bytes of a kernel's parameters (CUDA's own limit since 12.1 is 32,764).
 pub const PARAMETER_BYTES_MAX: usize = 32 << 10;
 

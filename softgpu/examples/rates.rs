@@ -128,6 +128,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         printf: &sink,
         workers,
         cancel: None,
+        priority: 0,
+        device: None,
     };
     println!(
         "{:<16}{:>12}{:>14}{:>12}{:>8}",

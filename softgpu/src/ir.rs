@@ -47,6 +47,8 @@
 
 use std::sync::Arc;
 
+pub use crate::device_call::DeviceCall;
+
 /// Index of a function in [`Module::functions`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FunctionId(pub u32);
@@ -1049,6 +1051,8 @@ pub enum Builtin {
     Malloc,
     /// `free(b64 pointer @0)`.
     Free,
+    /// A function of `libcudadevrt`; [`DeviceCall::offsets`] tells its parameter area.
+    Device(DeviceCall),
 }
 
 /// `mbarrier` operations on a 64-bit object in shared memory (address in [`Op::MemoryBarrier`]).

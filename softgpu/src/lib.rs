@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A software CUDA device: executes PTX kernels on the CPU.
 
+mod device_call;
 mod driver;
 pub mod exec;
 pub mod ir;

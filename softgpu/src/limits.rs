@@ -54,3 +54,8 @@ pub const PARAM_WINDOW_BASE: u64 = 0x0300_0000_0000_0000;
 pub const FUNCTION_WINDOW_BASE: u64 = 0x0400_0000_0000_0000;
 /// Length of each generic window in bytes.
 pub const WINDOW_BYTES: u64 = 1 << 32;
+
+/// Launches by kernels that have not begun, of one launch from the host.
+pub const DEVICE_LAUNCHES_MAX: usize = 1 << 20;
+/// Threads that run what the kernels of one launch from the host launch.
+pub const DEVICE_LAUNCH_THREADS_MAX: usize = 32;

@@ -159,9 +159,20 @@ impl Job {
         let text = fs::read_to_string(source)
             .with_context(|| format!("cannot read {}", source.display()))?;
         let mut flags = flavour.flags.clone();
-        flags.extend(own_flags(&text));
+        let folder = source.parent().unwrap_or_else(|| Path::new("."));
+        flags.extend(
+            own_flags(&text)
+                .into_iter()
+                .map(|flag| resolve(&flag, folder)),
+        );
         let mut hasher = DefaultHasher::new();
         (&text, headers, &toolkit.nvcc, &toolkit.version, &flags).hash(&mut hasher);
+        for file in further_files(source) {
+            let further = fs::read(&file);
+            further
+                .with_context(|| format!("cannot read {}", file.display()))?
+                .hash(&mut hasher);
+        }
         Ok(Self {
             name: name.to_owned(),
             source: source.to_owned(),
@@ -216,6 +227,25 @@ fn own_flags(text: &str) -> Vec<String> {
         .flat_map(str::split_whitespace)
         .map(str::to_owned)
         .collect()
+}
+
+/// A flag that names a source means one in the example's folder.
+fn resolve(flag: &str, folder: &Path) -> String {
+    match flag.ends_with(".cu") {
+        true => folder.join(flag).display().to_string(),
+        false => flag.to_owned(),
+    }
+}
+
+/// The files in the folder that has an example's name, sorted.
+fn further_files(source: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(source.with_extension(""));
+    let mut files: Vec<PathBuf> = entries
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default();
+    files.retain(|path| path.is_file());
+    files.sort();
+    files
 }
 
 fn sources(workspace: &Workspace, folder: &str) -> Result<Vec<PathBuf>> {
@@ -295,5 +325,7 @@ mod tests {
             ["-la", "-lb"]
         );
         assert!(own_flags("int x; // nvcc: -la\n").is_empty());
+        assert_eq!(resolve("more/a.cu", Path::new("/x")), "/x/more/a.cu");
+        assert_eq!(resolve("-O3", Path::new("/x")), "-O3");
     }
 }

@@ -5,10 +5,11 @@ use core::ffi::{CStr, c_char, c_void};
 use std::ffi::CString;
 
 use gvirtus_abi::{CUfunction, CUjit_option, CUkernel, CUlibrary, CUmodule, CUresult};
-use gvirtus_fatbin::{ImageKind, ImageSize, image_kind, image_size};
+use gvirtus_fatbin::limits::PRELINKED_COUNT_MAX;
+use gvirtus_fatbin::{ImageKind, ImageSize, WRAPPER_MAGIC, image_kind, image_size};
 use gvirtus_protocol::command::{self, Load, LoadOption, LoadedImage};
 use gvirtus_protocol::frame::CommandHeader;
-use gvirtus_protocol::limits::IMAGE_BYTES_MAX;
+use gvirtus_protocol::limits::{IMAGE_BYTES_MAX, IMAGE_PART_ALIGNMENT_BYTES};
 use gvirtus_protocol::opcode;
 use gvirtus_protocol::stream::ReceiveBuffer;
 use zerocopy::FromBytes as _;
@@ -114,7 +115,7 @@ impl Session {
     ) -> Result<LoadedImage, Refusal> {
         self.handles.images.check(number)?;
         self.handles.enter(self.driver, header.context.get())?;
-        let data = terminated(data)?;
+        let data = Received::new(data)?;
         let mut options = Options::new(options)?;
         let loaded = if header.opcode() == opcode::cuLibraryLoadData {
             load_library(self.driver, &data, &mut options)
@@ -158,6 +159,86 @@ impl Session {
         self.handles.images.insert(number, image)?;
         Ok(LoadedImage { kernels })
     }
+}
+
+/// An image as a driver takes it.
+struct Received {
+    data: Vec<u8>,
+    /// Of an image in several parts.
+    wrapper: Option<Wrapper>,
+}
+
+/// `__fatBinC_Wrapper_t` of `fatbinary_section.h`, version 2, and the list that it points to.
+struct Wrapper {
+    head: Box<WrapperHead>,
+    _prelinked: Vec<*const c_void>,
+}
+
+#[repr(C)]
+struct WrapperHead {
+    magic: u32,
+    version: u32,
+    data: *const c_void,
+    prelinked: *const *const c_void,
+}
+
+impl Received {
+    fn new(data: Vec<u8>) -> Result<Self, CUresult> {
+        let data = terminated(data)?;
+        let parts = parts(&data)?;
+        let wrapper = (!parts.is_empty()).then(|| Wrapper::new(&data, &parts));
+        Ok(Self { data, wrapper })
+    }
+
+    /// Valid as long as `self` is not changed.
+    fn pointer(&self) -> *const c_void {
+        match &self.wrapper {
+            Some(wrapper) => (&raw const *wrapper.head).cast(),
+            None => self.data.as_ptr().cast(),
+        }
+    }
+}
+
+impl Wrapper {
+    /// `parts` are places in `data`.
+    fn new(data: &[u8], parts: &[usize]) -> Self {
+        let pointers = parts.iter().map(|start| data[*start..].as_ptr().cast());
+        let prelinked: Vec<*const c_void> = pointers.chain([std::ptr::null()]).collect();
+        let head = Box::new(WrapperHead {
+            magic: WRAPPER_MAGIC,
+            version: 2,
+            data: data.as_ptr().cast(),
+            prelinked: prelinked.as_ptr(),
+        });
+        Self {
+            head,
+            _prelinked: prelinked,
+        }
+    }
+}
+
+/// Where the fatbins behind the first one begin.
+fn parts(data: &[u8]) -> Result<Vec<usize>, CUresult> {
+    let invalid = CUresult::CUDA_ERROR_INVALID_IMAGE;
+    let mut parts = Vec::new();
+    let mut start = 0;
+    while image_kind(&data[start..]) == Some(ImageKind::Fatbin) {
+        let bytes = match image_size(&data[start..]) {
+            Ok(ImageSize::Known(bytes)) if bytes <= (data.len() - start) as u64 => bytes as usize,
+            _ => return Err(invalid),
+        };
+        if start > 0 {
+            parts.push(start);
+        }
+        if parts.len() > PRELINKED_COUNT_MAX {
+            return Err(invalid);
+        }
+        start += bytes.next_multiple_of(IMAGE_PART_ALIGNMENT_BYTES);
+        if start >= data.len() {
+            break;
+        }
+    }
+    Ok(parts)
 }
 
 /// The image as a driver may read it: it takes no length and believes what the image says itself.
@@ -257,7 +338,7 @@ fn as_pointer(value: u64) -> *mut c_void {
 
 fn load_library(
     driver: &Driver,
-    data: &[u8],
+    data: &Received,
     options: &mut Options,
 ) -> Result<ImageHandle, CUresult> {
     let (mut library, none) = (CUlibrary::NULL, std::ptr::null_mut());
@@ -265,7 +346,7 @@ fn load_library(
     check(unsafe {
         driver.cuLibraryLoadData(
             &raw mut library,
-            data.as_ptr().cast(),
+            data.pointer(),
             options.names.as_mut_ptr(),
             options.values.as_mut_ptr(),
             options.count(),
@@ -277,13 +358,17 @@ fn load_library(
     Ok(ImageHandle::Library(library))
 }
 
-fn load_module(driver: &Driver, data: &[u8], options: &mut Options) -> Result<CUmodule, CUresult> {
+fn load_module(
+    driver: &Driver,
+    data: &Received,
+    options: &mut Options,
+) -> Result<CUmodule, CUresult> {
     let mut module = CUmodule::NULL;
     // SAFETY: as above.
     check(unsafe {
         driver.cuModuleLoadDataEx(
             &raw mut module,
-            data.as_ptr().cast(),
+            data.pointer(),
             options.count(),
             options.names.as_mut_ptr(),
             options.values.as_mut_ptr(),
@@ -394,6 +479,26 @@ pub(super) fn c_name(name: &[u8]) -> Result<CString, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fatbins_that_follow_are_found_where_they_are_aligned() {
+        let fatbin = |bytes: u64| {
+            let mut data = 0xBA55_ED50_u32.to_le_bytes().to_vec();
+            data.extend([1, 0, 16, 0]);
+            data.extend(bytes.to_le_bytes());
+            data.resize(16 + bytes as usize, 0);
+            data
+        };
+        assert_eq!(parts(&fatbin(5)), Ok(Vec::new()));
+        let mut two = fatbin(5);
+        two.resize(32, 0);
+        two.extend(fatbin(16));
+        assert_eq!(parts(&two), Ok(vec![32]));
+        let received = Received::new(two.clone()).expect("two fatbins");
+        assert_ne!(received.pointer(), received.data.as_ptr().cast());
+        two.pop();
+        assert_eq!(parts(&two), Err(CUresult::CUDA_ERROR_INVALID_IMAGE));
+    }
 
     #[test]
     fn what_a_driver_would_read_past_is_refused() {

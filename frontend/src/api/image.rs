@@ -2,6 +2,7 @@
 //! Loading an image: finding its end, sending it with the options that are numbers, and giving the
 //! compiler's log to the application.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, c_void};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -13,7 +14,7 @@ use gvirtus_fatbin::{
     ComputeCapability, Fatbin, FatbinError, ImageKind as Format, image_at, image_kind,
 };
 use gvirtus_protocol::command::{GetGlobal, Load, LoadOption, LoadedImage};
-use gvirtus_protocol::limits::IMAGE_BYTES_MAX;
+use gvirtus_protocol::limits::{IMAGE_BYTES_MAX, IMAGE_PART_ALIGNMENT_BYTES};
 use gvirtus_protocol::opcode;
 use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::{U32, U64};
@@ -232,10 +233,12 @@ impl Session {
         options: &[LoadOption],
     ) -> Result<Outcome, CUresult> {
         let file;
+        let mut prelinked = Vec::new();
         let (format, bytes) = match source {
             Source::Pointer(pointer) => {
                 // SAFETY: the caller's promise.
                 let image = unsafe { image_at(pointer) }.map_err(|error| refuse(&error))?;
+                prelinked = image.prelinked;
                 (image.kind, image.bytes)
             }
             Source::File(name) => {
@@ -249,14 +252,20 @@ impl Session {
             _ => None,
         };
         let bytes = reduced.as_deref().unwrap_or(bytes);
-        if bytes.len() as u64 >= IMAGE_BYTES_MAX {
+        let linked: Vec<Cow<'_, [u8]>> = prelinked
+            .into_iter()
+            .map(|part| self.reduced(part).map_or(Cow::Borrowed(part), Cow::Owned))
+            .collect();
+        let parts = match format {
+            // The driver reads PTX to its NUL.
+            Format::Ptx => vec![bytes, &[0]],
+            // What the driver is to link follows; every part says itself how long it is.
+            _ => aligned(std::iter::once(bytes).chain(linked.iter().map(AsRef::as_ref))),
+        };
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if length as u64 >= IMAGE_BYTES_MAX {
             return Err(CUresult::CUDA_ERROR_OUT_OF_MEMORY);
         }
-        // The driver reads PTX to its NUL.
-        let parts: &[&[u8]] = match format {
-            Format::Ptx => &[bytes, &[0]],
-            _ => &[bytes],
-        };
         let (opcode, context) = match kind {
             ImageKind::Library => (opcode::cuLibraryLoadData, self.current_number()),
             ImageKind::Module(context) => (opcode::cuModuleLoadData, context),
@@ -273,7 +282,7 @@ impl Session {
         // SAFETY: the payload is borrowed, and there is no destination.
         unsafe {
             self.wire
-                .call(command, fill, Payload::Parts(parts), Rows::default())
+                .call(command, fill, Payload::Parts(&parts), Rows::default())
         }
     }
 
@@ -353,6 +362,23 @@ impl Session {
         });
         Ok(variable)
     }
+}
+
+/// The parts with zeros between them, so that each starts where the backend expects it.
+fn aligned<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Vec<&'a [u8]> {
+    const ZEROS: [u8; IMAGE_PART_ALIGNMENT_BYTES] = [0; IMAGE_PART_ALIGNMENT_BYTES];
+    let mut aligned: Vec<&[u8]> = Vec::new();
+    for part in parts {
+        if let Some(last) = aligned.last() {
+            let end = last.len().next_multiple_of(IMAGE_PART_ALIGNMENT_BYTES);
+            let missing = end - last.len();
+            if missing > 0 {
+                aligned.push(&ZEROS[..missing]);
+            }
+        }
+        aligned.push(part);
+    }
+    aligned
 }
 
 pub(super) fn read_image(name: &CStr) -> Result<Vec<u8>, CUresult> {

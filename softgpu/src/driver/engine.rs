@@ -3,14 +3,18 @@
 
 use std::sync::Arc;
 
-use gvirtus_abi::CUresult;
+use gvirtus_abi::{CUdevice_attribute, CUresult};
 
 use super::allocations::{self, Allocation, Kind};
+use super::attributes;
 use super::context::Context;
+use super::device::{self, Device};
 use super::limits::{SHORT_LAUNCH_STEPS, STEPS_PER_BLOCK};
 use super::output;
 use super::program::Program;
-use crate::exec::{Fault, KernelId, LaunchConfig, LaunchOptions, LoadError, LoadedModule, launch};
+use crate::exec::{
+    DeviceFacts, Fault, KernelId, LaunchConfig, LaunchOptions, LoadError, LoadedModule, launch,
+};
 use crate::memory::MemoryError;
 
 /// A program on a device, with its variables in the device's memory.
@@ -18,6 +22,25 @@ pub(super) struct Instance {
     program: Arc<Program>,
     module: LoadedModule,
     workers: usize,
+    facts: Facts,
+}
+
+/// What kernels can ask of their device.
+struct Facts(&'static Device);
+
+impl DeviceFacts for Facts {
+    fn ordinal(&self) -> i32 {
+        self.0.ordinal
+    }
+
+    fn count(&self) -> i32 {
+        device::devices().map_or(0, |devices| devices.len() as i32)
+    }
+
+    fn attribute(&self, number: i32) -> Option<i32> {
+        let number = u32::try_from(number).ok()?;
+        attributes::value(self.0, CUdevice_attribute(number))
+    }
 }
 
 impl Instance {
@@ -40,6 +63,7 @@ impl Instance {
             program,
             module,
             workers: context.device.multiprocessors as usize,
+            facts: Facts(context.device),
         };
         for (base, bytes) in instance.variables() {
             allocations::insert(Allocation::new(context, Kind::Variable, base, bytes, 0));
@@ -82,6 +106,8 @@ pub(super) struct Launch {
     pub(super) config: LaunchConfig,
     /// The parameter block.
     pub(super) parameters: Vec<u8>,
+    /// Smaller is more urgent.
+    pub(super) priority: i32,
 }
 
 impl Launch {
@@ -107,6 +133,8 @@ impl Launch {
             printf: output::sink(),
             workers: self.instance.workers,
             cancel: None,
+            priority: self.priority,
+            device: Some(&self.instance.facts),
         };
         let kernel = KernelId(self.kernel as u32);
         let module = &self.instance.module;

@@ -43,6 +43,8 @@ struct Shape {
     is_cooperative: bool,
     /// Blocks of a cluster in x, y, z, where the launch says it.
     cluster: Option<[u32; 3]>,
+    /// If it is not the stream's.
+    priority: Option<i32>,
 }
 
 /// Attributes that are more than hints.
@@ -50,6 +52,7 @@ struct Shape {
 struct Attributes {
     is_cooperative: bool,
     cluster: Option<[u32; 3]>,
+    priority: Option<i32>,
     /// To be recorded when the kernel is complete, which is never too early.
     events: Vec<CUevent>,
 }
@@ -149,6 +152,7 @@ fn launch(
             cluster: shape.cluster.or(function.settings.required_cluster()),
         },
         parameters,
+        priority: shape.priority.unwrap_or_else(|| target.priority()),
     };
     let mut launch = Some(launch);
     let mut outcome = Ok(());
@@ -290,6 +294,10 @@ fn read_attributes(attributes: &[CUlaunchAttribute]) -> Result<Attributes, CUres
                 // SAFETY: the id says which field it is.
                 read.is_cooperative = unsafe { value.cooperative } != 0;
             }
+            A::CU_LAUNCH_ATTRIBUTE_PRIORITY => {
+                // SAFETY: the id says which field it is.
+                read.priority = Some(unsafe { value.priority });
+            }
             A::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION => {
                 // SAFETY: the id says which field it is.
                 let cluster = unsafe { value.clusterDim };
@@ -357,6 +365,7 @@ pub(crate) unsafe fn cuLaunchKernel(
         dynamic_shared_bytes: sharedMemBytes,
         is_cooperative: false,
         cluster: None,
+        priority: None,
     };
     // SAFETY: the same contract.
     unsafe { launch_checked((default_stream, hStream), f, shape, kernelParams, extra) }.map(drop)
@@ -381,6 +390,7 @@ pub(crate) unsafe fn cuLaunchCooperativeKernel(
         dynamic_shared_bytes: sharedMemBytes,
         is_cooperative: true,
         cluster: None,
+        priority: None,
     };
     let (streams, extra) = ((default_stream, hStream), std::ptr::null_mut());
     // SAFETY: the same contract.
@@ -411,6 +421,7 @@ pub(crate) unsafe fn cuLaunchKernelEx(
         dynamic_shared_bytes: config.sharedMemBytes,
         is_cooperative: attributes.is_cooperative,
         cluster: attributes.cluster,
+        priority: attributes.priority,
     };
     let streams = (default_stream, config.hStream);
     // SAFETY: the same contract.

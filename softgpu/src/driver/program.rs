@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
-use crate::ir::{Callee, Function, FunctionId, Module, Op, Space};
+use crate::ir::{Builtin, Callee, Function, FunctionId, Module, Op, Space};
 use crate::{ir, lower, ptx};
 
 /// PTX, compiled and linked.
@@ -165,7 +165,8 @@ impl<'a> Lengths<'a> {
                 Op::Nanosleep { .. } => return None,
                 Op::Call { callee } => match callee {
                     Callee::Function(id) => length = length.checked_add(self.function(*id)?)?,
-                    Callee::Indirect(_) => return None,
+                    // Other grids may follow.
+                    Callee::Indirect(_) | Callee::Builtin(Builtin::Device(_)) => return None,
                     Callee::Builtin(_) => length = length.checked_add(BUILTIN_LENGTH)?,
                 },
                 _ => {}

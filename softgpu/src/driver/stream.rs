@@ -59,6 +59,13 @@ impl Target {
         }
     }
 
+    pub(super) fn priority(&self) -> i32 {
+        match self {
+            Self::Legacy(_) => 0,
+            Self::Stream(stream) => stream.priority,
+        }
+    }
+
     pub(super) fn id(&self) -> StreamId {
         match self {
             Self::Legacy(context) => context.legacy_stream,

@@ -4,6 +4,7 @@
 //! Arguments are in each lane's local memory, at the offsets that [`Builtin`] gives, counted from
 //! the end of the caller's frame.
 
+use super::device_runtime;
 use super::group::Mask;
 use super::lanes::{Lanes, WARP};
 use super::launch::Launch;
@@ -23,7 +24,7 @@ pub(crate) enum BuiltinError {
 }
 
 /// One lane's call.
-struct Call<'a> {
+pub(super) struct Call<'a> {
     state: &'a mut BlockState,
     lanes: usize,
     lane: usize,
@@ -32,7 +33,7 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn argument(&self, offset: u64, bytes: usize) -> u64 {
+    pub(super) fn argument(&self, offset: u64, bytes: usize) -> u64 {
         let mut value = [0; 8];
         // The area lies inside the local memory that every frame has past its end.
         self.state.read_local(
@@ -44,10 +45,28 @@ impl Call<'_> {
         u64::from_le_bytes(value)
     }
 
-    fn set_result(&mut self, offset: u64, value: u64, bytes: usize) {
+    pub(super) fn set_result(&mut self, offset: u64, value: u64, bytes: usize) {
         let value = value.to_le_bytes();
         self.state
             .write_local(self.lanes, self.lane, self.area + offset, &value[..bytes]);
+    }
+
+    pub(super) fn lane(&self) -> usize {
+        self.lane
+    }
+
+    /// The number of the block in its grid.
+    pub(super) fn block(&self) -> u64 {
+        let special = &self.state.special;
+        let [x, y, z] = special.block_index.map(u64::from);
+        let [width, height, _] = special.grid_dimension.map(u64::from);
+        (z * height + y) * width + x
+    }
+
+    /// Writes through a generic address; false if it leads nowhere.
+    pub(super) fn write(&mut self, address: u64, value: &[u8]) -> bool {
+        self.state
+            .write_generic(self.lanes, self.lane, address, value)
     }
 
     fn string(&self, address: u64) -> Result<Vec<u8>, BuiltinError> {
@@ -134,6 +153,7 @@ pub(crate) fn run(
                 fail_assertion(launch, &call)?;
             }
             Builtin::AssertFail => break,
+            Builtin::Device(function) => device_runtime::run(launch, &mut call, function),
             Builtin::Malloc => {
                 let bytes = call.argument(0, 8);
                 let address = launch.memory.alloc(bytes.max(1)).unwrap_or(0);

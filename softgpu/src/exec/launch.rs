@@ -13,11 +13,14 @@ use parking_lot::Mutex;
 use super::block::{Block, Buffers, Outcome};
 use super::cluster::Cluster;
 use super::decode::Program;
+use super::device_runtime::DeviceFacts;
 use super::fault::Fault;
+use super::grids::{self, Child, Grids};
 use super::group::{Mask, WARPS_MAX};
 use super::module::{KernelId, LoadedModule};
 use super::pool;
 use super::special::{ClusterValues, LaneTables, SpecialValues};
+use super::urgency::Urgency;
 use crate::ir::{FunctionId, Kernel};
 use crate::limits::{
     FUNCTION_WINDOW_BASE, MAX_BLOCK_DIMENSIONS, MAX_CLUSTER_BLOCKS, MAX_GRID_DIMENSIONS,
@@ -70,6 +73,11 @@ pub struct LaunchOptions<'a> {
     pub workers: usize,
     /// Ends the launch with [`Fault::Cancelled`] when it becomes true.
     pub cancel: Option<&'a AtomicBool>,
+    /// Smaller is more urgent: a launch that is less urgent than another begins no block while the
+    /// other has some to begin.
+    pub priority: i32,
+    /// Answers kernels that ask about their device.
+    pub device: Option<&'a dyn DeviceFacts>,
 }
 
 /// What a launch did.
@@ -108,6 +116,9 @@ pub(crate) struct Launch<'a> {
     tables: Arc<LaneTables>,
     grid_id: u64,
     workspace: u64,
+    /// Of a kernel that may launch others.
+    pub(crate) grids: Option<&'a dyn Grids>,
+    pub(crate) device: Option<&'a dyn DeviceFacts>,
 }
 
 impl Launch<'_> {
@@ -159,16 +170,21 @@ impl Launch<'_> {
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel
             .is_some_and(|cancel| cancel.load(Ordering::Relaxed))
+            || self.grids.is_some_and(Grids::is_stopping)
     }
 
     /// The program function that a function pointer means.
     pub(crate) fn function_of(&self, pointer: u64) -> Option<u32> {
+        let id = self.function_id_of(pointer)?;
+        self.program.by_id.get(&id).copied()
+    }
+
+    /// The module's function that a function pointer means.
+    pub(crate) fn function_id_of(&self, pointer: u64) -> Option<FunctionId> {
         let relative = pointer.checked_sub(FUNCTION_WINDOW_BASE)?;
         let id = FunctionId((relative as u32) >> 4);
         let is_ours = relative >> 32 == u64::from(self.program.module_number) && relative & 15 == 0;
-        is_ours
-            .then(|| self.program.by_id.get(&id).copied())
-            .flatten()
+        is_ours.then_some(id)
     }
 }
 
@@ -181,6 +197,26 @@ pub fn launch(
     config: &LaunchConfig,
     parameters: &[u8],
     options: &LaunchOptions<'_>,
+) -> Result<LaunchStatistics, Fault> {
+    if !module.launches_grids() {
+        return launch_grid(module, kernel, config, parameters, options, None);
+    }
+    let root = Child {
+        kernel,
+        config: *config,
+        parameters: parameters.to_vec(),
+    };
+    grids::run(module, &root, options)
+}
+
+/// Runs the blocks of one grid.
+pub(crate) fn launch_grid(
+    module: &LoadedModule,
+    kernel: KernelId,
+    config: &LaunchConfig,
+    parameters: &[u8],
+    options: &LaunchOptions<'_>,
+    grids: Option<&dyn Grids>,
 ) -> Result<LaunchStatistics, Fault> {
     static GRID_ID: AtomicU64 = AtomicU64::new(1);
     let Some((kernel, program)) = module.program(kernel) else {
@@ -220,12 +256,18 @@ pub fn launch(
         tables: tables(config.block, warps as u32 * 32),
         grid_id: GRID_ID.fetch_add(1, Ordering::Relaxed),
         workspace: workspace.address,
+        grids,
+        device: options.device,
     };
-    Scheduler::new(&launch).run(options.workers.max(1))
+    Scheduler::new(&launch, options.priority).run(options.workers.max(1))
 }
 
 /// Checks the shape; answers the bytes of shared memory of a block.
-fn check(kernel: &Kernel, config: &LaunchConfig, parameters: &[u8]) -> Result<u32, &'static str> {
+pub(crate) fn check(
+    kernel: &Kernel,
+    config: &LaunchConfig,
+    parameters: &[u8],
+) -> Result<u32, &'static str> {
     let LaunchConfig {
         grid,
         block,
@@ -362,12 +404,14 @@ struct Scheduler<'a> {
     clusters: u64,
     result: Mutex<Result<LaunchStatistics, Fault>>,
     workers: AtomicU64,
+    urgency: Urgency,
 }
 
 impl<'a> Scheduler<'a> {
-    fn new(launch: &'a Launch<'a>) -> Self {
+    fn new(launch: &'a Launch<'a>, priority: i32) -> Self {
         Self {
             launch,
+            urgency: Urgency::new(priority),
             next: AtomicU64::new(0),
             clusters: launch
                 .cluster_grid()
@@ -526,7 +570,11 @@ impl<'a> Scheduler<'a> {
         if self.next.load(Ordering::Relaxed) >= self.clusters {
             return None;
         }
+        self.urgency.hold();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
+        if number + 1 >= self.clusters {
+            self.urgency.all_begun();
+        }
         if number >= self.clusters {
             return None;
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::decode::{Program, Surroundings, decode, function_pointer};
 use super::level::CpuLevel;
-use crate::ir::{Kernel, Module, Relocation, Symbol, Variable};
+use crate::ir::{Builtin, Callee, FunctionId, Kernel, Module, Op, Relocation, Symbol, Variable};
 use crate::memory::{Memory, MemoryError};
 
 /// Index of a kernel in a [`LoadedModule`].
@@ -42,6 +42,7 @@ pub struct LoadedModule {
     programs: Vec<OnceLock<Program>>,
     kernels: HashMap<String, KernelId>,
     variables: HashMap<String, u32>,
+    launches_grids: bool,
 }
 
 impl LoadedModule {
@@ -66,6 +67,7 @@ impl LoadedModule {
             level: CpuLevel::detect(),
             kernels,
             variables,
+            launches_grids: launches_grids(&module),
             module,
         };
         loaded.place()?;
@@ -98,6 +100,18 @@ impl LoadedModule {
     #[must_use]
     pub fn kernel(&self, name: &str) -> Option<KernelId> {
         self.kernels.get(name).copied()
+    }
+
+    /// The kernel whose code is this function.
+    pub(crate) fn kernel_of(&self, function: FunctionId) -> Option<KernelId> {
+        let mut kernels = self.module.kernels.iter().zip(0..);
+        let (_, index) = kernels.find(|(kernel, _)| kernel.function == function)?;
+        Some(KernelId(index))
+    }
+
+    /// Whether any function may launch grids.
+    pub(crate) fn launches_grids(&self) -> bool {
+        self.launches_grids
     }
 
     /// A kernel's description.
@@ -223,6 +237,16 @@ impl LoadedModule {
             .write(address + offset, &value.to_le_bytes()[..usize::from(bytes)])?;
         Ok(())
     }
+}
+
+fn launches_grids(module: &Module) -> bool {
+    let functions = module.functions.iter();
+    let code = functions.flat_map(|function| &function.code);
+    let mut operations = code.map(|instruction| &instruction.op);
+    operations.any(|op| {
+        let is_device = |callee: &Callee| matches!(callee, Callee::Builtin(Builtin::Device(_)));
+        matches!(op, Op::Call { callee } if is_device(callee))
+    })
 }
 
 impl Drop for LoadedModule {

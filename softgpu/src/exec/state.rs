@@ -342,4 +342,32 @@ impl BlockState {
             _ => false,
         }
     }
+
+    /// Writes bytes through a generic address for one lane; false if not accessible.
+    pub(crate) fn write_generic(
+        &mut self,
+        lanes: usize,
+        lane: usize,
+        address: u64,
+        from: &[u8],
+    ) -> bool {
+        let (space, base) = super::access::classify(address);
+        let offset = address - base;
+        let length = from.len() as u64;
+        let limit = u64::from(self.shared_bytes);
+        match space {
+            Space::Local => self.write_local(lanes, lane, offset, from),
+            Space::Shared if offset <= limit && length <= limit - offset => {
+                // SAFETY: the pointer stays inside the block's shared memory, which `from` is no
+                // part of.
+                unsafe {
+                    let to = self.shared.add(offset as usize);
+                    std::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len());
+                }
+                true
+            }
+            Space::Global => self.memory().write(address, from).is_ok(),
+            _ => false,
+        }
+    }
 }

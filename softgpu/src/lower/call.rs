@@ -6,7 +6,7 @@
 //! else gets a place in the caller's frame and is copied around each call.
 
 use crate::ir::{
-    Address, Builtin, Callee, MemType, MemoryOrder, Op, ParameterArea, Reg, Space, Src,
+    Address, Builtin, Callee, DeviceCall, MemType, MemoryOrder, Op, ParameterArea, Reg, Space, Src,
 };
 use crate::ptx::{Declaration, Operand, ScalarType, Statement};
 
@@ -153,10 +153,30 @@ impl Signature {
             ),
             Builtin::Malloc => (&[ScalarType::B64], &[ScalarType::B64]),
             Builtin::Free => (&[ScalarType::B64], &[]),
+            Builtin::Device(call) => return Self::of_device_call(call),
         };
         Self {
             parameters: parameters.iter().copied().map(formal).collect(),
             returns: returns.iter().copied().map(formal).collect(),
+        }
+    }
+
+    fn of_device_call(call: DeviceCall) -> Self {
+        let formal = |&(size, alignment): &(u32, u32)| {
+            let ty = match size {
+                4 => ScalarType::B32,
+                8 => ScalarType::B64,
+                _ => ScalarType::B8,
+            };
+            Formal {
+                size,
+                alignment,
+                ty,
+            }
+        };
+        Self {
+            parameters: call.parameters().iter().map(formal).collect(),
+            returns: vec![formal(&call.result())],
         }
     }
 

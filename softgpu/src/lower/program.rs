@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Module-scope names: collecting, linking, and what each kernel can reach.
 
-use crate::ir::{self, Builtin, FunctionId, Space, VariableId};
+use crate::ir::{self, Builtin, DeviceCall, FunctionId, Space, VariableId};
 use crate::ptx::{
     Declaration, Function, FunctionKind, Item, Linkage, Module, Position, ScalarType, StateSpace,
 };
@@ -367,6 +367,6 @@ fn builtin(name: &str) -> Option<Builtin> {
         "__assertfail" => Builtin::AssertFail,
         "malloc" => Builtin::Malloc,
         "free" => Builtin::Free,
-        _ => return None,
+        _ => return DeviceCall::named(name).map(Builtin::Device),
     })
 }

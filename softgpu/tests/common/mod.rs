@@ -178,6 +178,8 @@ impl Device {
             printf: &self.printed,
             workers: 2,
             cancel: None,
+            priority: 0,
+            device: None,
         };
         launch(&self.module, id, config, &arguments.block, &options).map(|_| ())
     }

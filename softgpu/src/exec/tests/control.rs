@@ -452,6 +452,8 @@ fn an_endless_launch_can_be_cancelled() {
         printf: &device.printed,
         workers: 2,
         cancel: Some(&cancel),
+        priority: 0,
+        device: None,
     };
     std::thread::scope(|scope| {
         scope.spawn(|| {

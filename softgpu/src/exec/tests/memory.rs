@@ -359,6 +359,8 @@ fn variables_are_initialised_and_relocated() {
         printf: &device.printed,
         workers: 1,
         cancel: None,
+        priority: 0,
+        device: None,
     };
     let kernel = loaded.kernel("k").unwrap();
     launch(&loaded, kernel, &config(1, 1), &out.to_le_bytes(), &options).unwrap();

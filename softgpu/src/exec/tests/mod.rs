@@ -191,6 +191,8 @@ impl Device {
             printf: &self.printed,
             workers: self.workers,
             cancel: None,
+            priority: 0,
+            device: None,
         };
         launch(&loaded, kernel, &config, parameters, &options)
     }
