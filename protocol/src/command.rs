@@ -211,8 +211,8 @@ pub const ATTRIBUTE_BYTES: usize = 72;
 
 /// `cuLibraryLoadData`, `cuModuleLoadData` (sync, payload: the image). `option_count` of
 /// [`LoadOption`] follow. A fatbin may be followed by others that the driver is to link with it
-/// (`nvcc -rdc=true`), each at a multiple of `limits::IMAGE_PART_ALIGNMENT_BYTES`. A successful reply's body is a [`LoadedImage`] as postcard, a failed
-/// one's the compiler's error log as text.
+/// (`nvcc -rdc=true`), each at a multiple of `limits::IMAGE_PART_ALIGNMENT_BYTES`. A successful
+/// reply's body is a [`LoadedImage`] as postcard, a failed one's the compiler's error log as text.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Load {
