@@ -8,6 +8,7 @@ mod coverage;
 mod demo;
 mod dist;
 mod examples;
+mod numba;
 mod process;
 mod product;
 mod scratch;
@@ -52,6 +53,8 @@ enum Task {
     },
     /// Compile the CUDA programs of examples/ and tests/ and print where they are.
     Examples,
+    /// Run numba-cuda's own tests on the software device.
+    Numba(numba::Options),
     /// Run everything that CI runs.
     Test(steps::Options),
     /// Check what formatter and linter do not: licences, widths, links, lists.
@@ -85,6 +88,7 @@ fn run(task: Task) -> Result<()> {
         Task::Dist { check: false } => dist::run(&workspace),
         Task::Dist { check: true } => dist::check(&workspace),
         Task::Examples => examples::run(&workspace),
+        Task::Numba(options) => numba::run(&workspace, &options),
         Task::Test(options) => steps::run(&workspace, &options),
         Task::Tidy => tidy::run(&workspace),
         Task::Toolkit => toolkit::run(),

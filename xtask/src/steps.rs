@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use crate::process;
 use crate::terminal::{self, strong, verdict};
 use crate::workspace::Workspace;
-use crate::{demo, dist, examples, product, tidy};
+use crate::{demo, dist, examples, numba, product, tidy};
 
 /// Longer than any step takes from an empty build folder on two cores.
 const LIMIT: Duration = Duration::from_secs(75 * 60);
@@ -37,9 +37,11 @@ enum Action {
     CargoTest(&'static str),
     /// A task of this program, with its name.
     Task(&'static str, fn(&Workspace) -> Result<()>),
+    /// The same, and it counts its tests.
+    Suite(&'static str, fn(&Workspace, &mut Tally) -> Result<()>),
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step {
         name: "fmt",
         action: Action::Cargo("cargo fmt --all --check"),
@@ -77,6 +79,10 @@ const STEPS: [Step; 12] = [
         action: Action::CargoTest("cargo test --locked --release --package gvirtus-tests"),
     },
     Step {
+        name: "numba",
+        action: Action::Suite("numba", numba::step),
+    },
+    Step {
         name: "demo",
         action: Action::Task("demo", |workspace| {
             demo::run(workspace, &demo::Options::default())
@@ -101,7 +107,7 @@ const STEPS: [Step; 12] = [
 
 /// Tests that ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
+pub(crate) struct Tally {
     passed: u64,
     failed: u64,
     skipped: u64,
@@ -112,7 +118,7 @@ impl Action {
     fn command(&self) -> String {
         match self {
             Self::Cargo(line) | Self::CargoTest(line) => (*line).to_owned(),
-            Self::Task(task, _) => format!("cargo xtask {task}"),
+            Self::Task(task, _) | Self::Suite(task, _) => format!("cargo xtask {task}"),
         }
     }
 
@@ -129,6 +135,7 @@ impl Action {
                 Ok(())
             }
             Self::Task(_, task) => task(workspace),
+            Self::Suite(_, task) => task(workspace, tally),
         }
     }
 }
@@ -170,8 +177,15 @@ impl Tally {
         }
     }
 
+    /// Adds what passed, failed and was skipped.
+    pub(crate) fn add_counts(&mut self, [passed, failed, skipped]: [u64; 3]) {
+        self.passed += passed;
+        self.failed += failed;
+        self.skipped += skipped;
+    }
+
     /// The closing line, which programs read.
-    fn closing(&self) -> String {
+    pub(crate) fn closing(&self) -> String {
         let Self {
             passed,
             failed,

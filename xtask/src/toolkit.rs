@@ -97,7 +97,7 @@ fn probe(nvcc: PathBuf, library_folder: Option<PathBuf>) -> Result<Toolkit> {
 }
 
 /// `$XDG_CACHE_HOME/gvirtus`, else `~/.cache/gvirtus`.
-fn cache_folder() -> Result<PathBuf> {
+pub(crate) fn cache_folder() -> Result<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
@@ -136,7 +136,7 @@ fn install(place: &Path) -> Result<()> {
     Ok(())
 }
 
-fn sibling(place: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn sibling(place: &Path, suffix: &str) -> PathBuf {
     let mut name = place.file_name().unwrap_or_default().to_owned();
     name.push(".");
     name.push(suffix);

@@ -171,7 +171,8 @@ pub(super) fn registers(program: &Program, kernel: &ir::Kernel) -> u32 {
     let limit = kernel
         .max_registers
         .unwrap_or(REGISTERS_PER_THREAD_MAX)
-        .min(REGISTERS_PER_THREAD_MAX);
+        .min(REGISTERS_PER_THREAD_MAX)
+        .min(program.register_limit().unwrap_or(u32::MAX));
     used.saturating_add(8).min(limit).min(fitting)
 }
 

@@ -19,6 +19,9 @@ use super::program::Program;
 /// Name of the sections that hold the PTX texts of a linked image.
 pub(super) const LINKED_SECTION: &[u8] = b".gvirtus.ptx";
 
+/// Name of the section that holds the limit of registers, 32 bits.
+pub(super) const REGISTERS_SECTION: &[u8] = b".gvirtus.registers";
+
 /// Why an image cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ImageError {
@@ -87,6 +90,8 @@ pub(super) struct JitOptions {
     info_log: Log,
     /// Whether the information log is to say more than necessary.
     verbose: bool,
+    /// Most registers of a thread.
+    max_registers: Option<u32>,
     /// Where the milliseconds go.
     wall_time: Option<*mut *mut c_void>,
 }
@@ -97,6 +102,7 @@ impl JitOptions {
         error_log: Log::NONE,
         info_log: Log::NONE,
         verbose: false,
+        max_registers: None,
         wall_time: None,
     };
 
@@ -135,12 +141,20 @@ impl JitOptions {
                     read.info_log.bytes = value.addr() as u32;
                     read.info_log.size = Some(place);
                 }
+                CUjit_option::CU_JIT_MAX_REGISTERS => {
+                    read.max_registers = Some(value.addr() as u32).filter(|limit| *limit > 0);
+                }
                 CUjit_option::CU_JIT_LOG_VERBOSE => read.verbose = value.addr() != 0,
                 CUjit_option::CU_JIT_WALL_TIME => read.wall_time = Some(place),
                 _ => {}
             }
         }
         Ok(read)
+    }
+
+    /// Most registers of a thread, if the application says so.
+    pub(super) fn max_registers(&self) -> Option<u32> {
+        self.max_registers
     }
 
     /// Writes what there is to say: an error, or in verbose mode what was compiled.
@@ -211,6 +225,12 @@ fn finish(
     jit: &JitOptions,
     started: Instant,
 ) -> Result<Program, CUresult> {
+    let program = program.map(|mut program| {
+        if let Some(limit) = jit.max_registers {
+            program.limit_registers(limit);
+        }
+        program
+    });
     jit.report(program.as_ref(), started);
     program.map_err(|error| {
         log::write_always(format_args!("cannot load a module: {error}"));
@@ -242,7 +262,21 @@ fn compile(image: &PointedImage<'_>) -> Result<Program, ImageError> {
         .map(|bytes| String::from_utf8_lossy(trim(bytes)))
         .collect();
     let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-    Program::compile(&texts).map_err(ImageError::Ptx)
+    let mut program = Program::compile(&texts).map_err(ImageError::Ptx)?;
+    if image.kind == ImageKind::Elf
+        && let Some(limit) = linked_registers(image.bytes)?
+    {
+        program.limit_registers(limit);
+    }
+    Ok(program)
+}
+
+/// The limit of registers that an image was linked with.
+fn linked_registers(elf: &[u8]) -> Result<Option<u32>, FatbinError> {
+    let sections = elf_sections(elf)?;
+    let section = sections.iter().find(|s| s.name == REGISTERS_SECTION);
+    let bytes = section.and_then(|section| section.bytes.try_into().ok());
+    Ok(bytes.map(u32::from_le_bytes))
 }
 
 /// The PTX of all parts that have some. A part without, such as NVIDIA's device runtime, is left

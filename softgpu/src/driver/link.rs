@@ -20,7 +20,9 @@ use super::architecture;
 use super::arguments::{optional_out, out, read_array, read_text};
 use super::context;
 use super::handles::{Handles, Kind};
-use super::image::{ImageError, JitOptions, LINKED_SECTION, linked_texts, ptx_of, trim};
+use super::image::{
+    ImageError, JitOptions, LINKED_SECTION, REGISTERS_SECTION, linked_texts, ptx_of, trim,
+};
 use super::program::Program;
 use crate::ptx;
 
@@ -87,7 +89,9 @@ impl Link {
             log::write_always(format_args!("cannot link: {error}"));
             return Err(CUresult::CUDA_ERROR_INVALID_IMAGE);
         }
-        Ok(self.image.get_or_init(|| elf_of(&texts)))
+        Ok(self
+            .image
+            .get_or_init(|| elf_of(&texts, self.jit.max_registers())))
     }
 }
 
@@ -163,8 +167,8 @@ fn check(texts: Vec<String>, name: &str) -> Result<Vec<String>, ImageError> {
     Ok(texts)
 }
 
-/// An ELF file for the device with one section a text.
-fn elf_of(texts: &[String]) -> Box<[u8]> {
+/// An ELF file for the device with one section a text, and one for the limit of registers.
+fn elf_of(texts: &[String], max_registers: Option<u32>) -> Box<[u8]> {
     const HEADER_BYTES: usize = 64;
     const MACHINE_CUDA: u16 = 190;
     let mut names = vec![0];
@@ -172,6 +176,9 @@ fn elf_of(texts: &[String]) -> Box<[u8]> {
     names.extend(b".shstrtab\0");
     let text_name = names.len() as u32;
     names.extend(LINKED_SECTION);
+    names.push(0);
+    let registers_name = names.len() as u32;
+    names.extend(REGISTERS_SECTION);
     names.push(0);
 
     let mut file = vec![0; HEADER_BYTES];
@@ -181,6 +188,10 @@ fn elf_of(texts: &[String]) -> Box<[u8]> {
     for text in texts {
         sections.push((text_name, 1, file.len(), text.len()));
         file.extend(text.as_bytes());
+    }
+    if let Some(limit) = max_registers {
+        sections.push((registers_name, 1, file.len(), size_of::<u32>()));
+        file.extend(limit.to_le_bytes());
     }
     file.resize(file.len().next_multiple_of(8), 0);
     let table = file.len();

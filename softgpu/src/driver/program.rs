@@ -8,6 +8,11 @@ use std::sync::Arc;
 use crate::ir::{Builtin, Callee, Function, FunctionId, Module, Op, Space};
 use crate::{ir, lower, ptx};
 
+/// What NVIDIA's device runtime has as a library, as far as code calls it by name.
+const RUNTIME: &str = include_str!("device_runtime.ptx");
+/// Begins all names in it.
+const RUNTIME_PREFIX: &str = "cudaCG";
+
 /// PTX, compiled and linked.
 pub(super) struct Program {
     module: Arc<Module>,
@@ -16,6 +21,8 @@ pub(super) struct Program {
     /// What `.target` says: 75 for `sm_75`.
     target: u32,
     constant_bytes: u32,
+    /// Most registers of a thread, as the options of the compilation say.
+    register_limit: Option<u32>,
     /// Of each kernel, see [`Program::straight_length`].
     straight_lengths: Vec<Option<u32>>,
 }
@@ -27,8 +34,11 @@ impl Program {
     ///
     /// What is wrong with them, for the application's log.
     pub(super) fn compile(texts: &[&str]) -> Result<Self, String> {
+        let runtime = texts.iter().any(|text| text.contains(RUNTIME_PREFIX));
+        let runtime = runtime.then_some(RUNTIME);
         let parsed = texts
             .iter()
+            .chain(&runtime)
             .map(|text| ptx::parse(text).map_err(|error| error.to_string()))
             .collect::<Result<Vec<_>, _>>()?;
         let module = lower::lower(&parsed).map_err(|error| error.to_string())?;
@@ -62,6 +72,7 @@ impl Program {
             straight_lengths: kernels
                 .map(|kernel| Lengths::of(&module).function(kernel.function))
                 .collect(),
+            register_limit: None,
             constant_bytes: u32::try_from(constant_bytes).unwrap_or(u32::MAX),
             kernel_names,
             module: Arc::new(module),
@@ -71,6 +82,16 @@ impl Program {
 
     pub(super) fn module(&self) -> &Arc<Module> {
         &self.module
+    }
+
+    /// Limits the registers that its kernels say to have.
+    pub(super) fn limit_registers(&mut self, limit: u32) {
+        self.register_limit = Some(limit);
+    }
+
+    /// Most registers of a thread, where the compilation was told.
+    pub(super) fn register_limit(&self) -> Option<u32> {
+        self.register_limit
     }
 
     /// What is in it, for a verbose log.

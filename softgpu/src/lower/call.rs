@@ -111,6 +111,19 @@ struct Formal {
 struct Signature {
     parameters: Vec<Formal>,
     returns: Vec<Formal>,
+    /// Whether the function has no return value, and the caller expects one.
+    is_unmet: bool,
+}
+
+impl Formal {
+    fn of(ty: ScalarType) -> Self {
+        let size = ty.size_bytes();
+        Self {
+            size,
+            alignment: size,
+            ty,
+        }
+    }
 }
 
 impl Signature {
@@ -127,18 +140,11 @@ impl Signature {
         Ok(Self {
             parameters: parameters.iter().map(formal).collect::<Result<_>>()?,
             returns: returns.iter().map(formal).collect::<Result<_>>()?,
+            is_unmet: false,
         })
     }
 
     fn of_builtin(builtin: Builtin) -> Self {
-        let formal = |ty: ScalarType| {
-            let size = ty.size_bytes();
-            Formal {
-                size,
-                alignment: size,
-                ty,
-            }
-        };
         let (parameters, returns): (&[ScalarType], &[ScalarType]) = match builtin {
             Builtin::Printf => (&[ScalarType::B64; 2], &[ScalarType::B32]),
             Builtin::AssertFail => (
@@ -156,8 +162,9 @@ impl Signature {
             Builtin::Device(call) => return Self::of_device_call(call),
         };
         Self {
-            parameters: parameters.iter().copied().map(formal).collect(),
-            returns: returns.iter().copied().map(formal).collect(),
+            parameters: parameters.iter().copied().map(Formal::of).collect(),
+            returns: returns.iter().copied().map(Formal::of).collect(),
+            is_unmet: false,
         }
     }
 
@@ -177,7 +184,26 @@ impl Signature {
         Self {
             parameters: call.parameters().iter().map(formal).collect(),
             returns: vec![formal(&call.result())],
+            is_unmet: false,
         }
+    }
+
+    /// As the caller sees it, if it declares one return value of a function that has none: CUDA's
+    /// linker compares no signatures, and the value is undefined. Compilers of dynamic languages
+    /// declare all functions so.
+    fn with_unmet_returns(mut self, l: &Lowering<'_, '_, '_>, results: &[Operand<'_>]) -> Self {
+        let [result] = results else { return self };
+        let size = call_site_param(l, result).map(|index| l.call_site_params[index as usize].size);
+        let ty = match size {
+            Some(4) => ScalarType::B32,
+            Some(8) => ScalarType::B64,
+            _ => return self,
+        };
+        if self.returns.is_empty() {
+            self.returns = vec![Formal::of(ty)];
+            self.is_unmet = true;
+        }
+        self
     }
 
     /// Offsets of all parameters and return values in the callee's area.
@@ -236,6 +262,7 @@ pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a
     } else {
         direct_callee(l, name)?
     };
+    let signature = signature.with_unmet_returns(l, results);
     if arguments.len() != signature.parameters.len() || results.len() != signature.returns.len() {
         return Err(format!(
             "{name} takes {} arguments and returns {} values, here are {} and {}",
@@ -258,6 +285,9 @@ pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a
         receive(l, result, *formal, offset, &mut copies)?;
     }
     l.emit(Op::Call { callee });
+    if signature.is_unmet {
+        clear_callee_area(l, &signature)?;
+    }
     for (from, formal, to) in copies {
         copy_out(l, from, formal, to)?;
     }
@@ -281,6 +311,21 @@ fn direct_callee(l: &Lowering<'_, '_, '_>, name: &str) -> Result<(Callee, Signat
         Some(Global::Undefined) => Err(format!("{name} is declared, but no module defines it")),
         _ => Err(format!("{name} is no function")),
     }
+}
+
+/// Zeros where a function without return value would have put the one that its caller expects.
+fn clear_callee_area(l: &mut Lowering<'_, '_, '_>, signature: &Signature) -> Result<()> {
+    let (_, offsets) = signature.offsets();
+    for (formal, offset) in signature.returns.iter().zip(offsets) {
+        l.emit(Op::Store {
+            space: Space::Local,
+            ty: memory_type(formal.ty)?,
+            order: MemoryOrder::Weak,
+            address: Address::callee(offset.into()),
+            src: vec![Src::Imm(0)],
+        });
+    }
+    Ok(())
 }
 
 /// Moves an argument to the callee's area.
