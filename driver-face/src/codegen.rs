@@ -195,6 +195,6 @@ mod tests {
             assert_eq!(exported, 1, "{symbol}");
             assert!(text.contains(&format!("address: {symbol} as *const c_void")));
         }
-        assert!(text.contains("unsupported(\"cuGraphLaunch_ptsz\")"));
+        assert!(text.contains("unsupported(\"cuGraphicsMapResources_ptsz\")"));
     }
 }

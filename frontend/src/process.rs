@@ -112,6 +112,7 @@ impl Frontend {
         if session.devices.is_empty() {
             return Err(CUresult::CUDA_ERROR_NO_DEVICE);
         }
+        crate::api::initialize_graphs();
         self.initialized.store(true, Ordering::Release);
         Ok(())
     }

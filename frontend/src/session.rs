@@ -10,13 +10,14 @@ use gvirtus_abi::{
     CUstream,
 };
 use gvirtus_driver_face::export_tables::context_destroyed;
+use gvirtus_graph::capture;
 use gvirtus_protocol::command::{StreamCreate, Word};
 use gvirtus_protocol::opcode::{self, Opcode};
 use parking_lot::{Mutex, RwLock};
 use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::{I32, U32, U64};
 
-use crate::api::{Link, Pool, StreamAttribute};
+use crate::api::{Link, Pool, StreamAttribute, graph_stream};
 use crate::connect::Opened;
 use crate::context::{Context, Contexts, Entry};
 use crate::device::Device;
@@ -53,6 +54,8 @@ pub(crate) struct Stream {
 pub(crate) struct Event {
     /// Number of its context.
     pub(crate) context: u16,
+    /// Whether it ever was recorded.
+    pub(crate) is_recorded: bool,
 }
 
 /// Where a command goes: a stream's number, and the context to be current.
@@ -196,13 +199,32 @@ impl Session {
         self.device_ranges.read().check(address, bytes)
     }
 
-    /// Where the commands for a stream go. `default` is what a null handle means.
+    /// Where the commands for a stream go that cannot be captured. `default` is what a null handle
+    /// means.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::capturable`], and `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED` and its kin.
+    #[inline]
+    pub(crate) fn stream(
+        &self,
+        default: CUstream,
+        handle: CUstream,
+    ) -> Result<StreamRef, CUresult> {
+        let stream = self.capturable(default, handle)?;
+        if capture::is_possible() {
+            capture::check_uncaptured(&graph_stream(self, default, handle)?)?;
+        }
+        Ok(stream)
+    }
+
+    /// Where the commands for a stream go, for a function that looks after captures itself.
     ///
     /// # Errors
     ///
     /// `CUDA_ERROR_INVALID_HANDLE`, or as [`Session::current`].
     #[inline]
-    pub(crate) fn stream(
+    pub(crate) fn capturable(
         &self,
         default: CUstream,
         handle: CUstream,
@@ -414,6 +436,7 @@ impl Session {
             self.host_ranges.write().remove_context(number);
         }
         self.wire.faults().forget();
+        capture::forget_context(entry.handle());
         context_destroyed(entry.handle());
     }
 

@@ -6,6 +6,7 @@ use gvirtus_abi::{
     CUcontext, CUctx_flags, CUctxCreateParams, CUdevice, CUdevice_attribute, CUexecAffinityParam,
     CUexecAffinityType, CUfunc_cache, CUresult,
 };
+use gvirtus_graph::capture;
 use gvirtus_protocol::command::{ContextCreate, DeviceFlags, Word};
 use gvirtus_protocol::opcode;
 use zerocopy::IntoBytes as _;
@@ -378,6 +379,10 @@ pub unsafe fn cuCtxGetExecAffinity(
 }
 
 fn synchronize(session: &Session, context: Context) -> Status {
+    if capture::is_possible() {
+        let entry = *session.contexts.lock().entry(context.number);
+        capture::check_context_wait(entry.handle())?;
+    }
     let reply = session.call_or_deferred(opcode::cuCtxSynchronize, context.number, &[]);
     reply.map(drop)
 }

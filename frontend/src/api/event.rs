@@ -2,6 +2,7 @@
 //! Events. Making and ending one is posted.
 
 use gvirtus_abi::{CUevent, CUevent_flags, CUresult};
+use gvirtus_graph::capture;
 use gvirtus_protocol::command::{EventCreate, Word};
 use gvirtus_protocol::opcode;
 use zerocopy::IntoBytes as _;
@@ -30,6 +31,7 @@ pub unsafe fn cuEventCreate(phEvent: *mut CUevent, Flags: u32) -> Status {
     }
     let event = Event {
         context: context.number,
+        is_recorded: false,
     };
     let key = session.events.insert(event);
     let key = key.ok_or(CUresult::CUDA_ERROR_OUT_OF_MEMORY)?;
@@ -52,6 +54,9 @@ pub unsafe fn cuEventDestroy(hEvent: CUevent) -> Status {
 pub unsafe fn cuEventDestroy_v2(hEvent: CUevent) -> Status {
     let session = session()?;
     let (key, event) = session.event(hEvent)?;
+    if capture::is_possible() {
+        capture::forget_event(hEvent);
+    }
     // Of two threads that destroy the same event, one finds it gone.
     let retired = session.events.retire(key);
     retired.ok_or(CUresult::CUDA_ERROR_INVALID_HANDLE)?;
@@ -66,6 +71,9 @@ pub unsafe fn cuEventSynchronize(hEvent: CUevent) -> Status {
     let session = session()?;
     let (key, event) = session.event(hEvent)?;
     session.wire.faults().check()?;
+    if capture::is_possible() {
+        capture::check_event_wait(hEvent)?;
+    }
     let body = Word {
         word: U64::new(key.number().into()),
     };

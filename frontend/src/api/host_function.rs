@@ -5,12 +5,13 @@
 use std::ffi::c_void;
 
 use gvirtus_abi::{CUhostFn, CUresult, CUstream, CUstreamCallback};
+use gvirtus_graph::{Host, Payload, capture};
 use gvirtus_protocol::command::HostFunction;
 use gvirtus_protocol::opcode::{self, Opcode};
 use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::{U32, U64};
 
-use super::{INVALID_VALUE, Status};
+use super::{INVALID_VALUE, Status, graph_stream};
 use crate::process::session;
 use crate::wire::Registered;
 
@@ -37,6 +38,13 @@ pub unsafe fn cuLaunchHostFunc(
     fn_: CUhostFn,
     userData: *mut c_void,
 ) -> Status {
+    if capture::is_possible() {
+        let stream = graph_stream(session()?, default_stream, hStream)?;
+        let node = || Ok(Payload::Host(Host::new(fn_, userData)?));
+        if capture::record(&stream, node)? {
+            return Ok(());
+        }
+    }
     // SAFETY: the caller's promise.
     let function = unsafe { host_function(fn_)? };
     let registered = Registered::function(function, userData);

@@ -11,20 +11,21 @@ use gvirtus_abi::{
     CUfunction, CUlaunchAttribute, CUlaunchAttributeID as Attribute, CUlaunchAttributeValue,
     CUlaunchConfig, CUresult, CUstream,
 };
+use gvirtus_graph::{KernelCall, Payload, capture};
 use gvirtus_protocol::command::{ATTRIBUTE_BYTES, Launch};
 use gvirtus_protocol::limits::LAUNCH_ATTRIBUTES_MAX;
 use gvirtus_protocol::opcode;
 use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::{U32, U64};
 
-use super::{INVALID_VALUE, Status, required};
+use super::{INVALID_VALUE, Status, graph_stream, required};
 use crate::context::Context;
 use crate::device::LaunchLimits;
 use crate::handle::{Key, Kind};
 use crate::image::{AttributesOf, ImageKind, Kernel, KernelLimits};
 use crate::limits::{UNASKED_SHARED_BYTES_MAX, UNASKED_THREADS_MAX};
 use crate::process::session;
-use crate::session::Session;
+use crate::session::{Session, StreamRef};
 use crate::wire::Command;
 
 /// `CU_LAUNCH_PARAM_END`, `_BUFFER_POINTER`, `_BUFFER_SIZE` of the `extra` argument.
@@ -176,21 +177,55 @@ unsafe fn launch(
 ) -> Status {
     let session = session()?;
     let context = session.current_or_deferred()?;
+    let reference = session.capturable(default, stream)?;
+    if capture::is_possible() {
+        let stream = graph_stream(session, default, stream)?;
+        let call = KernelCall {
+            function,
+            context: stream.context,
+            grid: shape.grid,
+            block: shape.block,
+            shared_bytes: shape.shared_bytes,
+            parameters: params,
+            extra,
+        };
+        // SAFETY: the caller's promise.
+        let make = || unsafe { call.read(attributes) }.map(Payload::Kernel);
+        if capture::record(&stream, make)? {
+            return Ok(());
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        launch_now(
+            session, context, reference, function, shape, attributes, params, extra,
+        )
+    }
+}
+
+/// A launch that is not captured.
+///
+/// # Safety
+///
+/// As `cuLaunchKernel`.
+#[inline]
+unsafe fn launch_now(
+    session: &Session,
+    context: Context,
+    stream: StreamRef,
+    function: CUfunction,
+    shape: Shape,
+    attributes: &[CUlaunchAttribute],
+    params: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> Status {
     let kernel = session.kernel(function.0)?;
-    let stream = session.stream(default, stream)?;
     let foreign = matches!(kernel.kind, ImageKind::Module(owner) if owner != context.number);
     if foreign || stream.context != context.number {
         return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
     }
     let limits = &session.devices[context.device as usize].launch_limits;
-    shape.check_device(limits).map_err(|status| {
-        let is_kernel = Key::of(function.0, Kind::Kernel).is_some();
-        if is_kernel {
-            INVALID_CONFIGURATION
-        } else {
-            status
-        }
-    })?;
+    check_shape(shape, limits, function)?;
     let is_doubtful = shape.is_doubtful(kernel.limits());
     let attribute_count = check_attributes(attributes, limits)?;
     // SAFETY: the caller's promise.
@@ -220,6 +255,84 @@ unsafe fn launch(
         judge(session, &kernel, context)?;
     }
     Ok(())
+}
+
+fn check_shape(shape: Shape, limits: &LaunchLimits, function: CUfunction) -> Status {
+    shape.check_device(limits).map_err(|status| {
+        let is_kernel = Key::of(function.0, Kind::Kernel).is_some();
+        if is_kernel {
+            INVALID_CONFIGURATION
+        } else {
+            status
+        }
+    })
+}
+
+fn shape_of(kernel: &gvirtus_graph::Kernel) -> Shape {
+    Shape {
+        grid: kernel.grid,
+        block: kernel.block,
+        shared_bytes: kernel.shared_bytes,
+    }
+}
+
+/// Whether a kernel can be a node of a graph, as far as the client can tell.
+///
+/// # Errors
+///
+/// What a launch would answer.
+pub(super) fn check_node(session: &Session, node: &gvirtus_graph::Kernel) -> Status {
+    let context = session.contexts.find(node.context)?;
+    let kernel = session.kernel(node.function.0)?;
+    if matches!(kernel.kind, ImageKind::Module(owner) if owner != context.number) {
+        return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
+    }
+    let limits = &session.devices[context.device as usize].launch_limits;
+    check_shape(shape_of(node), limits, node.function)?;
+    let attributes: Vec<_> = node.attributes.iter().map(|a| a.0).collect();
+    check_attributes(&attributes, limits).map(drop)
+}
+
+/// Launches a kernel of a graph.
+///
+/// # Errors
+///
+/// As `cuLaunchKernel`.
+pub(super) fn launch_node(
+    session: &Session,
+    stream: StreamRef,
+    node: &gvirtus_graph::Kernel,
+) -> Status {
+    let context = session.contexts.find(node.context)?;
+    let attributes: Vec<_> = node.attributes.iter().map(|a| a.0).collect();
+    let block = node.parameters.block();
+    let mut bytes = block.len();
+    let mut extra = [
+        std::ptr::without_provenance_mut(EXTRA_BUFFER_POINTER),
+        block.as_ptr().cast_mut().cast(),
+        std::ptr::without_provenance_mut(EXTRA_BUFFER_SIZE),
+        (&raw mut bytes).cast(),
+        std::ptr::without_provenance_mut(EXTRA_END),
+    ];
+    let extra = match block.is_empty() {
+        true => std::ptr::null_mut(),
+        false => extra.as_mut_ptr(),
+    };
+    let (shape, params) = (shape_of(node), std::ptr::null_mut());
+    let function = node.function;
+    // SAFETY: the block is as long as the kernel's parameters.
+    unsafe {
+        launch_now(
+            session,
+            context,
+            stream,
+            function,
+            shape,
+            &attributes,
+            params,
+            extra,
+        )
+    }
 }
 
 /// Waits until the driver has judged a launch. That costs a round trip; where the kernel's limits

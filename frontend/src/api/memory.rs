@@ -9,6 +9,7 @@ use std::ffi::c_void;
 
 use gvirtus_abi::{CUdeviceptr, CUresult};
 use gvirtus_driver_face::log;
+use gvirtus_graph::capture;
 use gvirtus_protocol::command::{AllocatePitch, Word};
 use gvirtus_protocol::opcode;
 use zerocopy::IntoBytes as _;
@@ -30,12 +31,30 @@ const HOST_REGISTER_IO_MEMORY: u32 = 0x4;
 
 /// `cuMemAlloc_v2`.
 pub unsafe fn cuMemAlloc_v2(dptr: *mut CUdeviceptr, bytesize: usize) -> Status {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
     let session = session()?;
     let context = session.current()?;
     let dptr = required(dptr)?;
     if bytesize == 0 {
         return Err(INVALID_VALUE);
     }
+    let address = allocate_plain(session, context, bytesize)?;
+    // SAFETY: the caller's promise.
+    unsafe { put(dptr, address) }
+}
+
+/// Allocates memory, whatever is captured.
+///
+/// # Errors
+///
+/// What the driver says.
+pub(super) fn allocate_plain(
+    session: &Session,
+    context: Context,
+    bytesize: usize,
+) -> Result<CUdeviceptr, CUresult> {
     let body = Word {
         word: U64::new(bytesize as u64),
     };
@@ -47,8 +66,7 @@ pub unsafe fn cuMemAlloc_v2(dptr: *mut CUdeviceptr, bytesize: usize) -> Status {
             pitch_bytes: 0,
         })
     })?;
-    // SAFETY: the caller's promise.
-    unsafe { put(dptr, CUdeviceptr(allocated.address)) }
+    Ok(CUdeviceptr(allocated.address))
 }
 
 /// `cuMemAllocPitch_v2`.
@@ -59,6 +77,9 @@ pub unsafe fn cuMemAllocPitch_v2(
     Height: usize,
     ElementSizeBytes: u32,
 ) -> Status {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
     let session = session()?;
     let context = session.current()?;
     let (dptr, pPitch) = (required(dptr)?, required(pPitch)?);
@@ -89,10 +110,22 @@ pub unsafe fn cuMemAllocPitch_v2(
 
 /// `cuMemFree_v2`: posted. The address is the application's no more on return.
 pub unsafe fn cuMemFree_v2(dptr: CUdeviceptr) -> Status {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
     let session = session()?;
-    if dptr.0 == 0 {
+    if dptr.0 == 0 || gvirtus_graph::free_outside(dptr) {
         return Ok(());
     }
+    free(session, dptr)
+}
+
+/// Frees memory of the application, whatever is captured.
+///
+/// # Errors
+///
+/// `CUDA_ERROR_INVALID_VALUE` for what is no memory.
+pub(super) fn free(session: &Session, dptr: CUdeviceptr) -> Status {
     session.wire.faults().check()?;
     let mut ranges = session.device_ranges.write();
     let range = match ranges.starting_at(dptr.0) {
@@ -126,12 +159,18 @@ pub unsafe fn cuMemGetAddressRange_v2(
 
 /// `cuMemAllocHost_v2`.
 pub unsafe fn cuMemAllocHost_v2(pp: *mut *mut c_void, bytesize: usize) -> Status {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
     // SAFETY: the caller's promise.
     unsafe { cuMemHostAlloc(pp, bytesize, 0) }
 }
 
 /// `cuMemHostAlloc`: whole pages.
 pub unsafe fn cuMemHostAlloc(pp: *mut *mut c_void, bytesize: usize, Flags: u32) -> Status {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
     let session = session()?;
     let context = session.current()?;
     let pp = required(pp)?;
@@ -157,6 +196,9 @@ pub unsafe fn cuMemHostAlloc(pp: *mut *mut c_void, bytesize: usize, Flags: u32) 
 
 /// `cuMemFreeHost`.
 pub unsafe fn cuMemFreeHost(p: *mut c_void) -> Status {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
     let session = session()?;
     let p = required(p)?;
     // Copies from it have left it, and copies to it are complete, so it can go at once.
@@ -175,6 +217,9 @@ pub unsafe fn cuMemHostGetFlags(pFlags: *mut u32, p: *mut c_void) -> Status {
 
 /// `cuMemHostRegister_v2`.
 pub unsafe fn cuMemHostRegister_v2(p: *mut c_void, bytesize: usize, Flags: u32) -> Status {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
     let session = session()?;
     let context = session.current()?;
     let p = required(p)?;
@@ -199,6 +244,9 @@ pub unsafe fn cuMemHostRegister_v2(p: *mut c_void, bytesize: usize, Flags: u32) 
 
 /// `cuMemHostUnregister`.
 pub unsafe fn cuMemHostUnregister(p: *mut c_void) -> Status {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
     let session = session()?;
     let p = required(p)?;
     session.host_ranges.write().unregister(p as u64)

@@ -23,11 +23,13 @@
     reason = "the arguments are those of the C function"
 )]
 
+mod captured;
 mod context;
 mod copy;
 mod device;
 mod event;
 mod function;
+mod graph;
 mod host_function;
 mod image;
 mod launch;
@@ -46,8 +48,15 @@ mod tests;
 
 use gvirtus_abi::CUresult;
 
+// Not those that only travel.
+pub use self::captured::{
+    cuEventQuery, cuEventRecord, cuEventRecordWithFlags, cuMemcpyDtoD_v2, cuMemcpyDtoDAsync_v2,
+    cuMemsetD2D8_v2, cuMemsetD2D8Async, cuMemsetD2D16_v2, cuMemsetD2D16Async, cuMemsetD2D32_v2,
+    cuMemsetD2D32Async, cuMemsetD8_v2, cuMemsetD8Async, cuMemsetD16_v2, cuMemsetD16Async,
+    cuMemsetD32_v2, cuMemsetD32Async, cuStreamQuery, cuStreamWaitEvent,
+};
 pub use self::context::*;
-// Not the one that only travels.
+// Nor this one.
 pub use self::context::cuCtxSetCacheConfig;
 pub use self::copy::*;
 pub use self::device::*;
@@ -66,11 +75,14 @@ pub use self::stream::*;
 pub use self::stream_memory::*;
 pub use self::system::*;
 pub use crate::regular::*;
+// What concerns the client only.
+pub use gvirtus_graph::api::*;
 
+pub(crate) use self::graph::initialize as initialize_graphs;
 pub(crate) use self::host_function::{Callback, Function};
 pub(crate) use self::link::Link;
 pub(crate) use self::pool::Pool;
-pub(crate) use self::stream::StreamAttribute;
+pub(crate) use self::stream::{StreamAttribute, graph_stream};
 
 /// What the application gets.
 type Status = Result<(), CUresult>;

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Streams. Making and ending one is posted; what it was made with is answered here. Streams are
-//! never capturing, because graphs are not supported.
-
-use std::cell::Cell;
+//! Streams. Making and ending one is posted; what it was made with is answered here.
 
 use gvirtus_abi::{
-    CU_STREAM_LEGACY, CU_STREAM_PER_THREAD, CUcontext, CUdevice, CUgraph, CUgraphEdgeData,
-    CUgraphNode, CUgreenCtx, CUlaunchAttributeID as Attribute, CUlaunchAttributeValue, CUresult,
-    CUstream, CUstream_flags, CUstreamAttrID, CUstreamAttrValue, CUstreamCaptureMode,
-    CUstreamCaptureStatus,
+    CU_STREAM_LEGACY, CU_STREAM_PER_THREAD, CUcontext, CUdevice, CUgreenCtx,
+    CUlaunchAttributeID as Attribute, CUlaunchAttributeValue, CUresult, CUstream, CUstream_flags,
+    CUstreamAttrID, CUstreamAttrValue,
 };
+use gvirtus_graph::{StreamKind, capture};
 use gvirtus_protocol::command::Word;
 use gvirtus_protocol::opcode;
 use zerocopy::IntoBytes as _;
@@ -71,7 +68,10 @@ pub unsafe fn cuStreamDestroy_v2(hStream: CUstream) -> Status {
 /// `cuStreamSynchronize`.
 pub unsafe fn cuStreamSynchronize(default_stream: CUstream, hStream: CUstream) -> Status {
     let session = session()?;
-    let stream = session.stream(default_stream, hStream)?;
+    let stream = session.capturable(default_stream, hStream)?;
+    if capture::is_possible() {
+        capture::check_stream_wait(&graph_stream(session, default_stream, hStream)?)?;
+    }
     let body = Word {
         word: U64::new(stream.number.into()),
     };
@@ -155,65 +155,6 @@ pub unsafe fn cuStreamGetCtx_v2(
     unsafe { put(pCtx, known.context_handle) }
 }
 
-/// `cuStreamIsCapturing`.
-pub unsafe fn cuStreamIsCapturing(
-    default_stream: CUstream,
-    hStream: CUstream,
-    captureStatus: *mut CUstreamCaptureStatus,
-) -> Status {
-    known(session()?, default_stream, hStream)?;
-    let none = CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE;
-    // SAFETY: the caller's promise.
-    unsafe { put(captureStatus, none) }
-}
-
-/// `cuStreamGetCaptureInfo_v2`: of a stream that is not capturing, only the status is told.
-pub unsafe fn cuStreamGetCaptureInfo_v2(
-    default_stream: CUstream,
-    hStream: CUstream,
-    captureStatus_out: *mut CUstreamCaptureStatus,
-    _id_out: *mut u64,
-    _graph_out: *mut CUgraph,
-    _dependencies_out: *mut *const CUgraphNode,
-    _numDependencies_out: *mut usize,
-) -> Status {
-    // SAFETY: the caller's promise.
-    unsafe { cuStreamIsCapturing(default_stream, hStream, captureStatus_out) }
-}
-
-/// `cuStreamGetCaptureInfo_v3`, as the second version.
-pub unsafe fn cuStreamGetCaptureInfo_v3(
-    default_stream: CUstream,
-    hStream: CUstream,
-    captureStatus_out: *mut CUstreamCaptureStatus,
-    _id_out: *mut u64,
-    _graph_out: *mut CUgraph,
-    _dependencies_out: *mut *const CUgraphNode,
-    _edgeData_out: *mut *const CUgraphEdgeData,
-    _numDependencies_out: *mut usize,
-) -> Status {
-    // SAFETY: the caller's promise.
-    unsafe { cuStreamIsCapturing(default_stream, hStream, captureStatus_out) }
-}
-
-/// `cuThreadExchangeStreamCaptureMode`: a mode of the thread without consequences here.
-pub unsafe fn cuThreadExchangeStreamCaptureMode(mode: *mut CUstreamCaptureMode) -> Status {
-    thread_local! {
-        static MODE: Cell<CUstreamCaptureMode> =
-            const { Cell::new(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_GLOBAL) };
-    }
-    session()?;
-    let mode = required(mode)?;
-    // SAFETY: not null, and then valid for reading by the caller's promise.
-    let new = unsafe { mode.read() };
-    if new.name().is_none() {
-        return Err(INVALID_VALUE);
-    }
-    let old = MODE.replace(new);
-    // SAFETY: as above, and valid for writing.
-    unsafe { put(mode, old) }
-}
-
 /// `cuStreamSetAttribute`: the attributes are hints about speed; they are remembered.
 pub unsafe fn cuStreamSetAttribute(
     default_stream: CUstream,
@@ -288,8 +229,34 @@ pub(crate) struct StreamAttribute(CUlaunchAttributeValue);
 // SAFETY: the pointers in it are addresses that nobody follows.
 unsafe impl Send for StreamAttribute {}
 
+/// A stream as captures know it.
+///
+/// # Errors
+///
+/// `CUDA_ERROR_INVALID_HANDLE` and its kin.
+pub(crate) fn graph_stream(
+    session: &Session,
+    default: CUstream,
+    handle: CUstream,
+) -> Result<gvirtus_graph::Stream, CUresult> {
+    let known = known(session, default, handle)?;
+    let is_blocking = known.flags & CUstream_flags::CU_STREAM_NON_BLOCKING.0 == 0;
+    Ok(gvirtus_graph::Stream {
+        id: known.id,
+        context: known.context_handle,
+        kind: match (known.handle, is_blocking) {
+            (CU_STREAM_LEGACY, _) => StreamKind::Legacy,
+            (_, true) => StreamKind::Blocking,
+            (_, false) => StreamKind::NonBlocking,
+        },
+        handle: known.handle,
+    })
+}
+
 /// What was known of a stream when it was made.
 struct Known {
+    /// As the calling thread names it.
+    handle: CUstream,
     context_handle: CUcontext,
     device: u32,
     flags: u32,
@@ -303,6 +270,7 @@ fn known(session: &Session, default: CUstream, handle: CUstream) -> Result<Known
             let context = session.current()?;
             let entry = *session.contexts.lock().entry(context.number);
             return Ok(Known {
+                handle: CU_STREAM_LEGACY,
                 context_handle: entry.handle(),
                 device: entry.device,
                 flags: 0,
@@ -317,6 +285,7 @@ fn known(session: &Session, default: CUstream, handle: CUstream) -> Result<Known
     let stream = stream.ok_or(CUresult::CUDA_ERROR_INVALID_HANDLE)?;
     session.wire.faults().check()?;
     Ok(Known {
+        handle: CUstream(key.handle(Kind::Stream)),
         context_handle: stream.context_handle,
         device: stream.device,
         flags: stream.flags,

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use gvirtus_abi::{CUcontext, CUctx_flags, CUdevice, CUresult};
 use gvirtus_driver_face::export_tables;
+use gvirtus_graph::capture;
 use parking_lot::Mutex;
 
 use super::context_settings::Settings;
@@ -86,6 +87,7 @@ impl Context {
         SCHEDULER.remove_domain(self.domain);
         output::flush(self.device);
         export_tables::context_destroyed(self.handle);
+        capture::forget_context(self.handle);
         stream::forget_context(self);
         event::forget_context(self);
         module::forget_context(self);

@@ -8,6 +8,8 @@ use gvirtus_abi::{
     CUlimit, CUresult, CUsharedconfig,
 };
 
+use gvirtus_graph::capture;
+
 use super::arguments::{optional_out, out};
 use super::context;
 use super::context_settings::{check_cache_config, check_shared_config};
@@ -177,11 +179,18 @@ pub(crate) unsafe fn cuCtxGetId(ctx: CUcontext, ctxId: *mut u64) -> Result<(), C
 }
 
 pub(crate) fn cuCtxSynchronize() -> Result<(), CUresult> {
-    context::current()?.synchronize()
+    synchronize(context::current()?.as_ref())
 }
 
 pub(crate) fn cuCtxSynchronize_v2(ctx: CUcontext) -> Result<(), CUresult> {
-    context::find_or_current(ctx)?.synchronize()
+    synchronize(context::find_or_current(ctx)?.as_ref())
+}
+
+fn synchronize(context: &context::Context) -> Result<(), CUresult> {
+    if capture::is_possible() {
+        capture::check_context_wait(context.handle)?;
+    }
+    context.synchronize()
 }
 
 pub(crate) fn cuCtxSetLimit(limit: CUlimit, value: usize) -> Result<(), CUresult> {

@@ -8,7 +8,10 @@ use core::ffi::c_void;
 
 use gvirtus_abi::{CUDA_MEMCPY2D, CUdeviceptr, CUmemorytype, CUresult, CUstream};
 
+use gvirtus_graph::{Memcpy, Payload, capture};
+
 use super::allocations::{Place, place};
+use super::graph::stream_of;
 use super::limits::{MAX_PITCH_BYTES, SHORT_COPY_BYTES, STAGED_COPY_BYTES};
 use super::output;
 use super::scheduler::{Placement, SCHEDULER};
@@ -16,18 +19,18 @@ use super::stream::{self, Target};
 
 /// Rows of bytes, all equally long.
 #[derive(Clone, Copy)]
-struct Rows {
-    start: u64,
-    pitch: usize,
+pub(super) struct Rows {
+    pub(super) start: u64,
+    pub(super) pitch: usize,
 }
 
 /// A copy whose ranges have been checked.
 #[derive(Clone, Copy)]
-struct Transfer {
-    to: Rows,
-    from: Rows,
-    width: usize,
-    height: usize,
+pub(super) struct Transfer {
+    pub(super) to: Rows,
+    pub(super) from: Rows,
+    pub(super) width: usize,
+    pub(super) height: usize,
 }
 
 impl Transfer {
@@ -44,7 +47,7 @@ impl Transfer {
         }
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         // Both extents have been checked to fit, and they are larger.
         self.width * self.height
     }
@@ -63,14 +66,14 @@ impl Transfer {
     ///
     /// `CUDA_ERROR_INVALID_VALUE` unless both sides are memory of the application or lie in one
     /// allocation.
-    fn places(&self) -> Result<(Place, Place), CUresult> {
+    pub(super) fn places(&self) -> Result<(Place, Place), CUresult> {
         Ok((
             place(self.to.start, self.extent(self.to)?)?,
             place(self.from.start, self.extent(self.from)?)?,
         ))
     }
 
-    fn run(self) {
+    pub(super) fn run(self) {
         let is_contiguous = [self.to, self.from].map(|rows| rows.pitch) == [self.width; 2];
         let (width, height) = match is_contiguous {
             true => (self.bytes(), 1),
@@ -84,6 +87,22 @@ impl Transfer {
             // stays mapped; host ranges are the application's promise until the copy is complete.
             unsafe { std::ptr::copy(from, to, width) };
         }
+    }
+
+    /// As a node of a graph.
+    fn payload(&self, target: &Target) -> Result<Payload, CUresult> {
+        let kind = |place: Place| match place.is_device() {
+            true => CUmemorytype::CU_MEMORYTYPE_DEVICE,
+            false => CUmemorytype::CU_MEMORYTYPE_HOST,
+        };
+        let (to, from) = self.places()?;
+        let (to, from) = ((kind(to), self.to.start), (kind(from), self.from.start));
+        let context = target.context().handle;
+        let mut memcpy = Memcpy::line(to, from, self.width, context);
+        memcpy.copy.Height = self.height;
+        memcpy.copy.dstPitch = self.to.pitch;
+        memcpy.copy.srcPitch = self.from.pitch;
+        Ok(Payload::Memcpy(memcpy))
     }
 
     /// Copies now, into memory of its own, what pageable source memory holds.
@@ -120,6 +139,9 @@ impl Staged {
 /// A copy of which the caller may use both sides when this returns. Between two ranges of device
 /// memory nothing waits, because only the device can tell.
 fn synchronous(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
     if transfer.bytes() == 0 {
         return Ok(());
     }
@@ -146,6 +168,9 @@ fn now(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
 }
 
 fn asynchronous(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
+    if capture::is_possible() && capture::record(&stream_of(target), || transfer.payload(target))? {
+        return Ok(());
+    }
     if transfer.bytes() == 0 {
         return Ok(());
     }
@@ -256,7 +281,7 @@ pub(crate) unsafe fn cuMemcpyHtoDAsync_v2(
     ByteCount: usize,
     hStream: CUstream,
 ) -> Result<(), CUresult> {
-    let target = stream::target(default_stream, hStream)?;
+    let target = stream::capturable(default_stream, hStream)?;
     expect_device(dstDevice, ByteCount)?;
     asynchronous(
         &target,
@@ -271,7 +296,7 @@ pub(crate) unsafe fn cuMemcpyDtoHAsync_v2(
     ByteCount: usize,
     hStream: CUstream,
 ) -> Result<(), CUresult> {
-    let target = stream::target(default_stream, hStream)?;
+    let target = stream::capturable(default_stream, hStream)?;
     expect_device(srcDevice, ByteCount)?;
     asynchronous(
         &target,
@@ -286,7 +311,7 @@ pub(crate) unsafe fn cuMemcpyDtoDAsync_v2(
     ByteCount: usize,
     hStream: CUstream,
 ) -> Result<(), CUresult> {
-    let target = stream::target(default_stream, hStream)?;
+    let target = stream::capturable(default_stream, hStream)?;
     expect_device(dstDevice, ByteCount)?;
     expect_device(srcDevice, ByteCount)?;
     asynchronous(&target, Transfer::line(dstDevice.0, srcDevice.0, ByteCount))
@@ -299,7 +324,7 @@ pub(crate) unsafe fn cuMemcpyAsync(
     ByteCount: usize,
     hStream: CUstream,
 ) -> Result<(), CUresult> {
-    let target = stream::target(default_stream, hStream)?;
+    let target = stream::capturable(default_stream, hStream)?;
     asynchronous(&target, Transfer::line(dst.0, src.0, ByteCount))
 }
 
@@ -326,7 +351,7 @@ pub(crate) unsafe fn cuMemcpy2DAsync_v2(
     pCopy: *const CUDA_MEMCPY2D,
     hStream: CUstream,
 ) -> Result<(), CUresult> {
-    let target = stream::target(default_stream, hStream)?;
+    let target = stream::capturable(default_stream, hStream)?;
     // SAFETY: the same contract.
     let transfer = unsafe { read_2d(pCopy)? };
     asynchronous(&target, transfer)
@@ -384,7 +409,7 @@ unsafe fn read_2d(copy: *const CUDA_MEMCPY2D) -> Result<Transfer, CUresult> {
     })
 }
 
-fn rows(
+pub(super) fn rows(
     start: u64,
     pitch: usize,
     (x, y): (usize, usize),

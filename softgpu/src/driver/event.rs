@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use gvirtus_abi::{CUcontext, CUevent, CUevent_flags, CUevent_record_flags, CUresult, CUstream};
+use gvirtus_graph::capture;
 use parking_lot::Mutex;
 
 use super::arguments::out;
 use super::context::{self, Context};
+use super::graph::stream_of;
 use super::handles::{Handles, Kind};
 use super::output;
 use super::pool;
@@ -75,6 +77,9 @@ pub(crate) unsafe fn cuEventCreate(phEvent: *mut CUevent, Flags: u32) -> Result<
 
 pub(crate) fn cuEventDestroy(hEvent: CUevent) -> Result<(), CUresult> {
     super::device::devices()?;
+    if capture::is_possible() {
+        capture::forget_event(hEvent);
+    }
     let event = EVENTS.remove(hEvent.0);
     let event = event.ok_or(CUresult::CUDA_ERROR_INVALID_HANDLE)?;
     event.context.error.check()
@@ -89,7 +94,7 @@ pub(crate) fn cuEventRecord(
     hEvent: CUevent,
     hStream: CUstream,
 ) -> Result<(), CUresult> {
-    record_on(hEvent, &stream::target(default_stream, hStream)?)
+    record(default_stream, hEvent, hStream, false)
 }
 
 /// Records an event in a stream of its context.
@@ -131,7 +136,6 @@ pub(crate) fn cuCtxWaitEvent(hCtx: CUcontext, hEvent: CUevent) -> Result<(), CUr
     Ok(())
 }
 
-/// The external flag matters to captures only, and nothing is captured.
 pub(crate) fn cuEventRecordWithFlags(
     default_stream: CUstream,
     hEvent: CUevent,
@@ -141,11 +145,33 @@ pub(crate) fn cuEventRecordWithFlags(
     if flags & !CUevent_record_flags::CU_EVENT_RECORD_EXTERNAL.0 != 0 {
         return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
     }
-    cuEventRecord(default_stream, hEvent, hStream)
+    record(default_stream, hEvent, hStream, flags != 0)
+}
+
+fn record(
+    default_stream: CUstream,
+    hEvent: CUevent,
+    hStream: CUstream,
+    is_external: bool,
+) -> Result<(), CUresult> {
+    let target = stream::capturable(default_stream, hStream)?;
+    let event = find(hEvent)?;
+    if event.context.id != target.context().id {
+        return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
+    }
+    if (is_external || capture::is_possible())
+        && capture::record_event(&stream_of(&target), hEvent, is_external)?
+    {
+        return Ok(());
+    }
+    record_on(hEvent, &target)
 }
 
 pub(crate) fn cuEventQuery(hEvent: CUevent) -> Result<(), CUresult> {
     let event = find(hEvent)?;
+    if capture::is_possible() {
+        capture::check_event_wait(hEvent)?;
+    }
     let is_complete = event
         .record()
         .is_none_or(|record| SCHEDULER.is_complete(record.marker()));
@@ -158,6 +184,9 @@ pub(crate) fn cuEventQuery(hEvent: CUevent) -> Result<(), CUresult> {
 
 pub(crate) fn cuEventSynchronize(hEvent: CUevent) -> Result<(), CUresult> {
     let event = find(hEvent)?;
+    if capture::is_possible() {
+        capture::check_event_wait(hEvent)?;
+    }
     if let Some(record) = event.record() {
         SCHEDULER.wait(record.marker());
     }

@@ -9,12 +9,14 @@ use core::ffi::c_void;
 use std::cell::Cell;
 
 use gvirtus_abi::{CUhostFn, CUresult, CUstream, CUstreamCallback};
+use gvirtus_graph::{Host, Payload, capture};
 
+use super::graph::stream_of;
 use super::scheduler::{Placement, SCHEDULER};
 use super::stream::{self, Target};
 
 /// As `cuda.h` declares `CUhostFn`.
-type HostFunction = unsafe extern "C" fn(*mut c_void);
+pub(super) type HostFunction = unsafe extern "C" fn(*mut c_void);
 /// As `cuda.h` declares `CUstreamCallback`.
 type Callback = unsafe extern "C" fn(CUstream, CUresult, *mut c_void);
 
@@ -79,7 +81,13 @@ pub(crate) unsafe fn cuLaunchHostFunc(
     fn_: CUhostFn,
     userData: *mut c_void,
 ) -> Result<(), CUresult> {
-    let target: Target = stream::target(default_stream, hStream)?;
+    let target: Target = stream::capturable(default_stream, hStream)?;
+    if capture::is_possible() {
+        let node = || Ok(Payload::Host(Host::new(fn_, userData)?));
+        if capture::record(&stream_of(&target), node)? {
+            return Ok(());
+        }
+    }
     // SAFETY: the contract of cuda.h.
     let call = unsafe { HostCall::<HostFunction>::new(fn_, userData)? };
     SCHEDULER.submit(target.id(), Placement::Worker, move || {

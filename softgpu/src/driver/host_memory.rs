@@ -6,6 +6,8 @@ use core::ffi::c_void;
 use gvirtus_abi::CUresult;
 use rustix::mm::{MapFlags, ProtFlags};
 
+use gvirtus_graph::capture;
+
 use super::allocations::{self, Allocation, Kind};
 use super::arguments::out;
 use super::context::{self, Context};
@@ -61,6 +63,9 @@ pub(crate) unsafe fn cuMemAllocHost_v2(
     pp: *mut *mut c_void,
     bytesize: usize,
 ) -> Result<(), CUresult> {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
     // SAFETY: the same contract.
     unsafe { cuMemHostAlloc(pp, bytesize, 0) }
 }
@@ -70,6 +75,9 @@ pub(crate) unsafe fn cuMemHostAlloc(
     bytesize: usize,
     Flags: u32,
 ) -> Result<(), CUresult> {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
     if pp.is_null() || bytesize == 0 || Flags & !ALLOC_FLAGS != 0 {
         return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
     }
@@ -79,6 +87,9 @@ pub(crate) unsafe fn cuMemHostAlloc(
 
 /// Waits for the work of the context, which may still use the memory.
 pub(crate) fn cuMemFreeHost(p: *mut c_void) -> Result<(), CUresult> {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
     let context = context::usable()?;
     if p.is_null() {
         return Ok(());
@@ -103,6 +114,9 @@ pub(crate) fn cuMemHostRegister_v2(
     bytesize: usize,
     Flags: u32,
 ) -> Result<(), CUresult> {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
     let context = context::usable()?;
     let address = p.addr() as u64;
     let bytes = bytesize as u64;
@@ -119,6 +133,9 @@ pub(crate) fn cuMemHostRegister_v2(
 }
 
 pub(crate) fn cuMemHostUnregister(p: *mut c_void) -> Result<(), CUresult> {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
     let context = context::usable()?;
     if p.is_null() {
         return Err(CUresult::CUDA_ERROR_INVALID_VALUE);

@@ -48,6 +48,7 @@ pub(crate) fn cuInit(Flags: u32) -> Result<(), CUresult> {
     if Flags != 0 {
         return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
     }
+    super::graph::initialize();
     device::initialize()
 }
 

@@ -5,14 +5,18 @@ use core::ffi::c_void;
 use std::sync::Arc;
 
 use gvirtus_abi::{
-    CUevent, CUfunction, CUlaunchAttribute, CUlaunchAttributeID, CUlaunchConfig, CUresult, CUstream,
+    CUevent, CUfunction, CUlaunchAttribute, CUlaunchAttributeID, CUlaunchAttributeValue,
+    CUlaunchConfig, CUresult, CUstream,
 };
 use gvirtus_driver_face::log;
+use gvirtus_graph::{Kernel, KernelCall, Payload, capture};
 
 use super::arguments::read_array;
+use super::context::{self, Context};
 use super::engine::{self, Launch};
 use super::event;
 use super::function::{self, Function};
+use super::graph::stream_of;
 use super::occupancy::Demand;
 use super::scheduler::{Placement, SCHEDULER};
 use super::stream::{self, Target};
@@ -129,19 +133,19 @@ impl Shape {
     }
 }
 
-fn launch(
-    target: &Target,
-    function: Arc<Function>,
+/// A launch that the kernel can be used for.
+fn check(
+    context: &Context,
+    function: &Function,
     shape: Shape,
     parameters: Vec<u8>,
     impossible: CUresult,
-) -> Result<(), CUresult> {
-    let context = target.context().clone();
+) -> Result<Launch, CUresult> {
     if function.context.id != context.id {
         return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
     }
-    shape.check(&function, impossible)?;
-    let launch = Launch {
+    shape.check(function, impossible)?;
+    Ok(Launch {
         instance: function.instance.clone(),
         kernel: function.index,
         config: LaunchConfig {
@@ -152,9 +156,75 @@ fn launch(
             cluster: shape.cluster.or(function.settings.required_cluster()),
         },
         parameters,
-        priority: shape.priority.unwrap_or_else(|| target.priority()),
+        priority: shape.priority.unwrap_or_default(),
+    })
+}
+
+/// The launch that a node of a graph is.
+///
+/// # Errors
+///
+/// What a launch in a stream would answer.
+pub(super) fn prepare(kernel: &Kernel) -> Result<Launch, CUresult> {
+    let context = context::find(kernel.context)?;
+    let function = function::find_in(kernel.function, &context)?;
+    let attributes: Vec<_> = kernel.attributes.iter().map(|a| a.0).collect();
+    let attributes = read_attributes(&attributes)?;
+    if !attributes.events.is_empty() {
+        return Err(gvirtus_driver_face::unsupported(
+            "an event of a kernel node",
+        ));
+    }
+    let shape = Shape {
+        grid: kernel.grid,
+        block: kernel.block,
+        dynamic_shared_bytes: kernel.shared_bytes,
+        is_cooperative: attributes.is_cooperative,
+        priority: attributes.priority,
+        cluster: attributes.cluster,
     };
-    let mut launch = Some(launch);
+    let impossible = impossible(kernel.function, &function);
+    let parameters = kernel.parameters.block().to_vec();
+    check(&context, &function, shape, parameters, impossible)
+}
+
+/// What a launch with a shape that no kernel can have answers.
+fn impossible(handle: CUfunction, function: &Function) -> CUresult {
+    match handle == function.handle {
+        true => CUresult::CUDA_ERROR_INVALID_VALUE,
+        false => INVALID_CONFIGURATION,
+    }
+}
+
+/// Runs a kernel as part of a graph.
+///
+/// # Errors
+///
+/// What ends the context.
+pub(super) fn run_whole(launch: &Launch) -> Result<(), CUresult> {
+    run(launch).map_err(|failure| match failure {
+        Failure::Sticky(status) | Failure::Refused(status) => status,
+    })
+}
+
+fn launch(
+    target: &Target,
+    function: Arc<Function>,
+    shape: Shape,
+    parameters: Vec<u8>,
+    impossible: CUresult,
+) -> Result<(), CUresult> {
+    let shape = Shape {
+        priority: shape.priority.or(Some(target.priority())),
+        ..shape
+    };
+    let mut launch = Some(check(
+        target.context(),
+        &function,
+        shape,
+        parameters,
+        impossible,
+    )?);
     let mut outcome = Ok(());
     if launch.as_ref().is_some_and(Launch::is_short) {
         let here = || match launch.take() {
@@ -170,11 +240,7 @@ fn launch(
         SCHEDULER.run_here(target.id(), here);
     }
     if let Some(launch) = launch {
-        SCHEDULER.submit(target.id(), Placement::Worker, move || {
-            run(&launch).map_err(|failure| match failure {
-                Failure::Sticky(status) | Failure::Refused(status) => status,
-            })
-        });
+        SCHEDULER.submit(target.id(), Placement::Worker, move || run_whole(&launch));
     }
     // What this kernel did wrong is for later calls to report, even if it has already run.
     outcome
@@ -330,19 +396,33 @@ unsafe fn launch_checked(
     streams: (CUstream, CUstream),
     handle: CUfunction,
     shape: Shape,
+    attributes: &[CUlaunchAttribute],
     parameters: *mut *mut c_void,
     extra: *mut *mut c_void,
-) -> Result<Target, CUresult> {
-    let target = stream::target(streams.0, streams.1)?;
+) -> Result<Option<Target>, CUresult> {
+    let target = stream::capturable(streams.0, streams.1)?;
+    if capture::is_possible() {
+        let call = KernelCall {
+            function: handle,
+            context: target.context().handle,
+            grid: shape.grid,
+            block: shape.block,
+            shared_bytes: shape.dynamic_shared_bytes,
+            parameters,
+            extra,
+        };
+        // SAFETY: the caller's promise.
+        let make = || unsafe { call.read(attributes) }.map(Payload::Kernel);
+        if capture::record(&stream_of(&target), make)? {
+            return Ok(None);
+        }
+    }
     let function = function::find_in(handle, target.context())?;
     // SAFETY: the caller's promise.
     let block = unsafe { parameter_block(function.kernel(), parameters, extra)? };
-    let impossible = match handle == function.handle {
-        true => CUresult::CUDA_ERROR_INVALID_VALUE,
-        false => INVALID_CONFIGURATION,
-    };
+    let impossible = impossible(handle, &function);
     launch(&target, function, shape, block, impossible)?;
-    Ok(target)
+    Ok(Some(target))
 }
 
 pub(crate) unsafe fn cuLaunchKernel(
@@ -368,7 +448,17 @@ pub(crate) unsafe fn cuLaunchKernel(
         priority: None,
     };
     // SAFETY: the same contract.
-    unsafe { launch_checked((default_stream, hStream), f, shape, kernelParams, extra) }.map(drop)
+    unsafe {
+        launch_checked(
+            (default_stream, hStream),
+            f,
+            shape,
+            &[],
+            kernelParams,
+            extra,
+        )
+    }
+    .map(drop)
 }
 
 pub(crate) unsafe fn cuLaunchCooperativeKernel(
@@ -393,8 +483,15 @@ pub(crate) unsafe fn cuLaunchCooperativeKernel(
         priority: None,
     };
     let (streams, extra) = ((default_stream, hStream), std::ptr::null_mut());
+    let mut value = CUlaunchAttributeValue { pad: [0; 64] };
+    value.cooperative = 1;
+    let cooperative = CUlaunchAttribute {
+        id: CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_COOPERATIVE,
+        pad: [0; 4],
+        value,
+    };
     // SAFETY: the same contract.
-    unsafe { launch_checked(streams, f, shape, kernelParams, extra) }.map(drop)
+    unsafe { launch_checked(streams, f, shape, &[cooperative], kernelParams, extra) }.map(drop)
 }
 
 pub(crate) unsafe fn cuLaunchKernelEx(
@@ -413,8 +510,8 @@ pub(crate) unsafe fn cuLaunchKernelEx(
         return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
     }
     // SAFETY: the contract of cuda.h: as many attributes as it says.
-    let attributes = unsafe { read_array(config.attrs.cast_const(), config.numAttrs as usize) };
-    let attributes = read_attributes(attributes)?;
+    let given = unsafe { read_array(config.attrs.cast_const(), config.numAttrs as usize) };
+    let attributes = read_attributes(given)?;
     let shape = Shape {
         grid: [config.gridDimX, config.gridDimY, config.gridDimZ],
         block: [config.blockDimX, config.blockDimY, config.blockDimZ],
@@ -425,7 +522,10 @@ pub(crate) unsafe fn cuLaunchKernelEx(
     };
     let streams = (default_stream, config.hStream);
     // SAFETY: the same contract.
-    let target = unsafe { launch_checked(streams, f, shape, kernelParams, extra)? };
+    let target = unsafe { launch_checked(streams, f, shape, given, kernelParams, extra)? };
+    let Some(target) = target else {
+        return Ok(());
+    };
     for handle in attributes.events {
         event::record_on(handle, &target)?;
     }

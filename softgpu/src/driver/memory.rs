@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Device memory (`cuda.h`: "Memory Management").
 
+use std::sync::Arc;
+
 use gvirtus_abi::{CUdeviceptr, CUresult};
+use gvirtus_graph::capture;
 
 use super::allocations::{self, Allocation, Kind};
 use super::arguments::{optional_out, out};
@@ -44,6 +47,14 @@ pub(super) fn forget_context(context: &Context) {
     }
 }
 
+/// The current context, if captures let it allocate.
+fn allocating() -> Result<Arc<Context>, CUresult> {
+    if capture::is_possible() {
+        capture::check_unsafe()?;
+    }
+    context::usable()
+}
+
 fn allocate(context: &Context, bytes: usize) -> Result<CUdeviceptr, CUresult> {
     let bytes = bytes as u64;
     let memory = context.device.memory()?;
@@ -63,7 +74,7 @@ pub(crate) unsafe fn cuMemAlloc_v2(
     dptr: *mut CUdeviceptr,
     bytesize: usize,
 ) -> Result<(), CUresult> {
-    let context = context::usable()?;
+    let context = allocating()?;
     if dptr.is_null() || bytesize == 0 {
         return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
     }
@@ -78,7 +89,7 @@ pub(crate) unsafe fn cuMemAllocPitch_v2(
     Height: usize,
     ElementSizeBytes: u32,
 ) -> Result<(), CUresult> {
-    let context = context::usable()?;
+    let context = allocating()?;
     let is_empty = WidthInBytes == 0 || Height == 0;
     if dptr.is_null() || pPitch.is_null() || is_empty || !matches!(ElementSizeBytes, 4 | 8 | 16) {
         return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
@@ -96,9 +107,15 @@ pub(crate) unsafe fn cuMemAllocPitch_v2(
 
 /// Waits for all work of the context that allocated it, as real drivers do.
 pub(crate) fn cuMemFree_v2(dptr: CUdeviceptr) -> Result<(), CUresult> {
-    let context = context::usable()?;
+    let context = allocating()?;
     if dptr.0 == 0 {
         return Ok(());
+    }
+    if allocations::find(dptr.0).is_some_and(|known| known.base == dptr.0) {
+        SCHEDULER.wait_domain(context.domain);
+        if gvirtus_graph::free_outside(dptr) {
+            return context.error.check();
+        }
     }
     let allocation = allocations::find(dptr.0)
         .filter(|allocation| {

@@ -6,7 +6,10 @@
 
 use gvirtus_abi::{CUdeviceptr, CUresult, CUstream};
 
+use gvirtus_graph::{Memset, Payload, capture};
+
 use super::allocations::{Place, place};
+use super::graph::stream_of;
 use super::limits::SHORT_COPY_BYTES;
 use super::scheduler::{Placement, SCHEDULER};
 use super::stream;
@@ -39,7 +42,7 @@ impl<T: Copy> Fill<T> {
 }
 
 /// Submits a memset of `height` rows of `width` elements, `pitch` bytes apart.
-fn fill<T: Copy + Send + 'static>(
+fn fill<T: Copy + Into<u32> + Send + 'static>(
     (default_stream, stream): (CUstream, CUstream),
     is_asynchronous: bool,
     address: CUdeviceptr,
@@ -47,24 +50,29 @@ fn fill<T: Copy + Send + 'static>(
     value: T,
     (width, height): (usize, usize),
 ) -> Result<(), CUresult> {
-    let invalid = CUresult::CUDA_ERROR_INVALID_VALUE;
-    let target = stream::target(default_stream, stream)?;
+    let target = match is_asynchronous {
+        true => stream::capturable(default_stream, stream)?,
+        false => stream::target(default_stream, stream)?,
+    };
     if width == 0 || height == 0 {
         return Ok(());
     }
-    let size = size_of::<T>();
-    let row = width.checked_mul(size).ok_or(invalid)?;
-    let is_aligned = address.0.is_multiple_of(size as u64) && pitch.is_multiple_of(size);
-    if !is_aligned || (height > 1 && pitch < row) {
-        return Err(invalid);
-    }
-    let bytes = pitch
-        .checked_mul(height - 1)
-        .and_then(|rows| rows.checked_add(row))
-        .ok_or(invalid)?;
-    let place = place(address.0, bytes as u64)?;
-    if place == Place::Pageable {
-        return Err(invalid);
+    let memset = Memset {
+        address,
+        pitch_bytes: pitch,
+        value: value.into(),
+        element_bytes: size_of::<T>() as u32,
+        width,
+        height,
+        context: target.context().handle,
+    };
+    let place = check_place(&memset)?;
+    if capture::is_possible() {
+        if !is_asynchronous {
+            capture::check_unsafe()?;
+        } else if capture::record(&stream_of(&target), || Ok(Payload::Memset(memset)))? {
+            return Ok(());
+        }
     }
     let fill = Fill {
         start: address.0,
@@ -77,7 +85,7 @@ fn fill<T: Copy + Send + 'static>(
         Place::Device { sync_memops } => sync_memops && !is_asynchronous,
         _ => !is_asynchronous,
     };
-    let placement = match waits || row * height <= SHORT_COPY_BYTES {
+    let placement = match waits || width * height * size_of::<T>() <= SHORT_COPY_BYTES {
         true => Placement::Here,
         false => Placement::Worker,
     };
@@ -89,6 +97,71 @@ fn fill<T: Copy + Send + 'static>(
         SCHEDULER.wait(marker);
     }
     target.context().error.check()
+}
+
+/// Where a memset goes.
+///
+/// # Errors
+///
+/// `CUDA_ERROR_INVALID_VALUE` unless its rows are aligned and lie in memory that the device knows.
+fn check_place(memset: &Memset) -> Result<Place, CUresult> {
+    let invalid = CUresult::CUDA_ERROR_INVALID_VALUE;
+    let size = memset.element_bytes as usize;
+    let row = memset.width.checked_mul(size).ok_or(invalid)?;
+    let (address, pitch) = (memset.address.0, memset.pitch_bytes);
+    let is_aligned = address.is_multiple_of(size as u64) && pitch.is_multiple_of(size);
+    if !is_aligned || (memset.height > 1 && pitch < row) {
+        return Err(invalid);
+    }
+    let bytes = pitch
+        .checked_mul(memset.height.saturating_sub(1))
+        .and_then(|rows| rows.checked_add(row))
+        .ok_or(invalid)?;
+    match place(address, bytes as u64)? {
+        Place::Pageable => Err(invalid),
+        place => Ok(place),
+    }
+}
+
+/// Whether a memset can be a node of a graph.
+///
+/// # Errors
+///
+/// `CUDA_ERROR_INVALID_VALUE`.
+pub(super) fn check(memset: &Memset) -> Result<(), CUresult> {
+    let is_line = memset.height <= 1;
+    let pitch_bytes = match is_line {
+        true => 0,
+        false => memset.pitch_bytes,
+    };
+    check_place(&Memset {
+        pitch_bytes,
+        ..*memset
+    })
+    .map(drop)
+}
+
+/// Runs a memset that [`check`] has passed, as part of a graph.
+pub(super) fn run(memset: &Memset) {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the value's lower bits are those of an element"
+    )]
+    match memset.element_bytes {
+        1 => of(memset, memset.value as u8).run(),
+        2 => of(memset, memset.value as u16).run(),
+        _ => of(memset, memset.value).run(),
+    }
+}
+
+const fn of<T: Copy>(memset: &Memset, value: T) -> Fill<T> {
+    Fill {
+        start: memset.address.0,
+        pitch: memset.pitch_bytes,
+        value,
+        width: memset.width,
+        height: memset.height,
+    }
 }
 
 macro_rules! memsets {

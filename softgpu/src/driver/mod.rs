@@ -32,6 +32,7 @@ mod device;
 mod engine;
 mod event;
 mod function;
+mod graph;
 mod handles;
 mod host_access;
 mod host_function;
@@ -75,6 +76,8 @@ pub(crate) use pointer::*;
 pub(crate) use pool_calls::*;
 pub(crate) use stream::*;
 pub(crate) use stream_memory::*;
+// Functions whose objects are the same on every device.
+pub(crate) use gvirtus_graph::api::*;
 
 #[cfg(test)]
 mod tests;

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gvirtus_abi::{
-    CU_STREAM_LEGACY, CU_STREAM_PER_THREAD, CUcontext, CUdevice, CUevent, CUgraph, CUgraphEdgeData,
-    CUgraphNode, CUgreenCtx, CUresult, CUstream, CUstreamAttrID, CUstreamAttrValue,
-    CUstreamCaptureMode, CUstreamCaptureStatus,
+    CU_STREAM_LEGACY, CU_STREAM_PER_THREAD, CUcontext, CUdevice, CUevent, CUgreenCtx, CUresult,
+    CUstream, CUstreamAttrID, CUstreamAttrValue,
 };
+use gvirtus_graph::capture;
 use parking_lot::Mutex;
 
 use super::arguments::{optional_out, out};
 use super::context::{self, Context};
+use super::graph::stream_of;
 use super::handles::{self, Handles};
 use super::limits::STREAM_PRIORITIES;
 use super::scheduler::{Kind, SCHEDULER, StreamId};
@@ -43,6 +44,13 @@ impl Drop for Stream {
     }
 }
 
+impl Stream {
+    /// Whether it and the legacy stream wait for each other.
+    pub(super) fn is_blocking(&self) -> bool {
+        self.flags & NON_BLOCKING == 0
+    }
+}
+
 /// Where an operation goes.
 pub(super) enum Target {
     /// The legacy default stream of a context.
@@ -66,6 +74,23 @@ impl Target {
         }
     }
 
+    /// Unique in the process, and the same for as long as the stream lives.
+    pub(super) fn unique(&self) -> u64 {
+        match self {
+            // Contexts are numbered in the upper half, so that no two streams share a number.
+            Self::Legacy(context) => context.id << 32 | CU_STREAM_LEGACY.0,
+            Self::Stream(stream) => stream.unique,
+        }
+    }
+
+    /// As the calling thread names it.
+    pub(super) fn handle(&self) -> CUstream {
+        match self {
+            Self::Legacy(_) => CU_STREAM_LEGACY,
+            Self::Stream(stream) => stream.handle,
+        }
+    }
+
     pub(super) fn id(&self) -> StreamId {
         match self {
             Self::Legacy(context) => context.legacy_stream,
@@ -81,12 +106,26 @@ thread_local! {
     static PER_THREAD: RefCell<Vec<(u64, Arc<Stream>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What a stream argument means; `default` is what zero stands for.
+/// Where work goes that cannot be captured; `default` is what a stream argument of zero stands for.
+///
+/// # Errors
+///
+/// As [`capturable`], and `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED` and its kin.
+pub(super) fn target(default: CUstream, handle: CUstream) -> Result<Target, CUresult> {
+    let target = capturable(default, handle)?;
+    if capture::is_possible() {
+        capture::check_uncaptured(&stream_of(&target))?;
+    }
+    Ok(target)
+}
+
+/// Where work goes of a function that looks after captures itself, or that only asks about the
+/// stream.
 ///
 /// # Errors
 ///
 /// `CUDA_ERROR_INVALID_HANDLE`, or why there is no current context, or the error of a kernel.
-pub(super) fn target(default: CUstream, handle: CUstream) -> Result<Target, CUresult> {
+pub(super) fn capturable(default: CUstream, handle: CUstream) -> Result<Target, CUresult> {
     let handle = if handle.is_null() { default } else { handle };
     let target = match handle {
         CU_STREAM_LEGACY => Target::Legacy(context::current()?),
@@ -177,7 +216,10 @@ pub(crate) fn cuStreamDestroy_v2(hStream: CUstream) -> Result<(), CUresult> {
 }
 
 pub(crate) fn cuStreamQuery(default_stream: CUstream, hStream: CUstream) -> Result<(), CUresult> {
-    let target = target(default_stream, hStream)?;
+    let target = capturable(default_stream, hStream)?;
+    if capture::is_possible() {
+        capture::check_stream_wait(&stream_of(&target))?;
+    }
     let is_idle = SCHEDULER.is_stream_idle(target.id());
     target.context().error.check()?;
     match is_idle {
@@ -190,7 +232,10 @@ pub(crate) fn cuStreamSynchronize(
     default_stream: CUstream,
     hStream: CUstream,
 ) -> Result<(), CUresult> {
-    let target = target(default_stream, hStream)?;
+    let target = capturable(default_stream, hStream)?;
+    if capture::is_possible() {
+        capture::check_stream_wait(&stream_of(&target))?;
+    }
     SCHEDULER.wait_stream(target.id());
     output::flush(target.context().device);
     pool::trim_after_synchronize();
@@ -203,11 +248,17 @@ pub(crate) fn cuStreamWaitEvent(
     hEvent: CUevent,
     Flags: u32,
 ) -> Result<(), CUresult> {
-    let target = target(default_stream, hStream)?;
+    let target = capturable(default_stream, hStream)?;
     if Flags & !gvirtus_abi::CUevent_wait_flags::CU_EVENT_WAIT_EXTERNAL.0 != 0 {
         return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
     }
     let event = event::find(hEvent)?;
+    if Flags != 0 || capture::is_possible() {
+        let (stream, is_recorded) = (stream_of(&target), event.record().is_some());
+        if capture::wait_event(&stream, hEvent, Flags != 0, is_recorded)? {
+            return Ok(());
+        }
+    }
     if let Some(record) = event.record() {
         SCHEDULER.depend(target.id(), record.marker());
     }
@@ -220,7 +271,7 @@ pub(crate) unsafe fn cuStreamGetPriority(
     priority: *mut i32,
 ) -> Result<(), CUresult> {
     out!(
-        priority = match target(default_stream, hStream)? {
+        priority = match capturable(default_stream, hStream)? {
             Target::Legacy(_) => 0,
             Target::Stream(stream) => stream.priority,
         }
@@ -233,13 +284,7 @@ pub(crate) unsafe fn cuStreamGetId(
     hStream: CUstream,
     streamId: *mut u64,
 ) -> Result<(), CUresult> {
-    out!(
-        streamId = match target(default_stream, hStream)? {
-            // Contexts are numbered in the upper half, so that no two streams share a number.
-            Target::Legacy(context) => context.id << 32 | CU_STREAM_LEGACY.0,
-            Target::Stream(stream) => stream.unique,
-        }
-    );
+    out!(streamId = capturable(default_stream, hStream)?.unique());
     Ok(())
 }
 
@@ -249,7 +294,7 @@ pub(crate) unsafe fn cuStreamGetFlags(
     flags: *mut u32,
 ) -> Result<(), CUresult> {
     out!(
-        flags = match target(default_stream, hStream)? {
+        flags = match capturable(default_stream, hStream)? {
             Target::Legacy(_) => 0,
             Target::Stream(stream) => stream.flags,
         }
@@ -262,7 +307,7 @@ pub(crate) unsafe fn cuStreamGetDevice(
     hStream: CUstream,
     device: *mut CUdevice,
 ) -> Result<(), CUresult> {
-    let target = target(default_stream, hStream)?;
+    let target = capturable(default_stream, hStream)?;
     out!(device = target.context().device.handle());
     Ok(())
 }
@@ -272,7 +317,7 @@ pub(crate) unsafe fn cuStreamGetCtx(
     hStream: CUstream,
     pctx: *mut CUcontext,
 ) -> Result<(), CUresult> {
-    out!(pctx = target(default_stream, hStream)?.context().handle);
+    out!(pctx = capturable(default_stream, hStream)?.context().handle);
     Ok(())
 }
 
@@ -283,68 +328,9 @@ pub(crate) unsafe fn cuStreamGetCtx_v2(
     pCtx: *mut CUcontext,
     pGreenCtx: *mut CUgreenCtx,
 ) -> Result<(), CUresult> {
-    let target = target(default_stream, hStream)?;
+    let target = capturable(default_stream, hStream)?;
     optional_out!(pGreenCtx = CUgreenCtx::NULL);
     optional_out!(pCtx = target.context().handle);
-    Ok(())
-}
-
-/// Nothing can be captured, so no stream ever is.
-pub(crate) unsafe fn cuStreamIsCapturing(
-    default_stream: CUstream,
-    hStream: CUstream,
-    captureStatus: *mut CUstreamCaptureStatus,
-) -> Result<(), CUresult> {
-    target(default_stream, hStream)?;
-    out!(captureStatus = CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE);
-    Ok(())
-}
-
-pub(crate) unsafe fn cuStreamGetCaptureInfo_v2(
-    default_stream: CUstream,
-    hStream: CUstream,
-    captureStatus_out: *mut CUstreamCaptureStatus,
-    _: *mut u64,
-    _: *mut CUgraph,
-    _: *mut *const CUgraphNode,
-    _: *mut usize,
-) -> Result<(), CUresult> {
-    // SAFETY: the same contract; all other outputs are written for capturing streams only.
-    unsafe { cuStreamIsCapturing(default_stream, hStream, captureStatus_out) }
-}
-
-pub(crate) unsafe fn cuStreamGetCaptureInfo_v3(
-    default_stream: CUstream,
-    hStream: CUstream,
-    captureStatus_out: *mut CUstreamCaptureStatus,
-    _: *mut u64,
-    _: *mut CUgraph,
-    _: *mut *const CUgraphNode,
-    _: *mut *const CUgraphEdgeData,
-    _: *mut usize,
-) -> Result<(), CUresult> {
-    // SAFETY: the same contract; all other outputs are written for capturing streams only.
-    unsafe { cuStreamIsCapturing(default_stream, hStream, captureStatus_out) }
-}
-
-/// The mode matters to captures only, but callers put back what they got.
-pub(crate) unsafe fn cuThreadExchangeStreamCaptureMode(
-    mode: *mut CUstreamCaptureMode,
-) -> Result<(), CUresult> {
-    thread_local! {
-        static MODE: std::cell::Cell<CUstreamCaptureMode> =
-            const { std::cell::Cell::new(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_GLOBAL) };
-    }
-    super::device::devices()?;
-    if mode.is_null() {
-        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
-    }
-    // SAFETY: the contract of cuda.h: `mode` is both input and output, and not null.
-    let wanted = unsafe { mode.read() };
-    if wanted.name().is_none() {
-        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
-    }
-    out!(mode = MODE.replace(wanted));
     Ok(())
 }
 
@@ -361,8 +347,8 @@ pub(crate) fn cuStreamCopyAttributes(
     dstStream: CUstream,
     srcStream: CUstream,
 ) -> Result<(), CUresult> {
-    let from = attributes_of(target(default_stream, srcStream)?)?;
-    let to = attributes_of(target(default_stream, dstStream)?)?;
+    let from = attributes_of(capturable(default_stream, srcStream)?)?;
+    let to = attributes_of(capturable(default_stream, dstStream)?)?;
     let attributes = from.attributes.lock().clone();
     *to.attributes.lock() = attributes;
     Ok(())
@@ -374,7 +360,7 @@ pub(crate) unsafe fn cuStreamGetAttribute(
     attr: CUstreamAttrID,
     value: *mut CUstreamAttrValue,
 ) -> Result<(), CUresult> {
-    let target = target(default_stream, hStream)?;
+    let target = capturable(default_stream, hStream)?;
     check_attribute(attr)?;
     let stored = match &target {
         Target::Legacy(_) => None,
@@ -394,7 +380,7 @@ pub(crate) unsafe fn cuStreamSetAttribute(
     attr: CUstreamAttrID,
     param: *const CUstreamAttrValue,
 ) -> Result<(), CUresult> {
-    let stream = attributes_of(target(default_stream, hStream)?)?;
+    let stream = attributes_of(capturable(default_stream, hStream)?)?;
     check_attribute(attr)?;
     if param.is_null() {
         return Err(CUresult::CUDA_ERROR_INVALID_VALUE);

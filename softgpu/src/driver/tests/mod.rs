@@ -97,9 +97,16 @@ fn entry_points_are_the_exported_functions() {
 
 #[test]
 fn what_is_not_implemented_says_so() {
-    assert_eq!(cuGraphLaunch_ptsz(), CUresult::CUDA_ERROR_NOT_SUPPORTED);
+    assert_eq!(
+        cuGraphicsMapResources_ptsz(),
+        CUresult::CUDA_ERROR_NOT_SUPPORTED
+    );
     let calls = gvirtus_driver_face::unsupported_calls();
-    assert!(calls.iter().any(|(name, _)| *name == "cuGraphLaunch_ptsz"));
+    assert!(
+        calls
+            .iter()
+            .any(|(name, _)| *name == "cuGraphicsMapResources_ptsz")
+    );
 }
 
 #[test]
