@@ -68,6 +68,24 @@ template <int T> __device__ void matmul(float* c, const float* a, const float* b
 extern "C" __global__ void matmul16(float* c, const float* a, const float* b, int n) { matmul<16>(c, a, b, n); }
 extern "C" __global__ void matmul32(float* c, const float* a, const float* b, int n) { matmul<32>(c, a, b, n); }
 
+// Any sizes that are multiples of 32: a is as wide as b is high.
+extern "C" __global__ void matmul_sizes(float* c, const float* a, const float* b, int a_width, int b_width)
+{
+    __shared__ float as[32][32], bs[32][32];
+    int tx = threadIdx.x, ty = threadIdx.y;
+    int row = blockIdx.y * 32 + ty, column = blockIdx.x * 32 + tx;
+    float sum = 0;
+    for (int k = 0; k < a_width; k += 32) {
+        as[ty][tx] = a[row * a_width + k + tx];
+        bs[ty][tx] = b[(k + ty) * b_width + column];
+        __syncthreads();
+#pragma unroll
+        for (int j = 0; j < 32; j++) sum += as[ty][j] * bs[j][tx];
+        __syncthreads();
+    }
+    c[row * b_width + column] = sum;
+}
+
 extern "C" __global__ void matmul_naive(float* c, const float* a, const float* b, int n)
 {
     int row = blockIdx.y * blockDim.y + threadIdx.y, column = blockIdx.x * blockDim.x + threadIdx.x;
