@@ -8,6 +8,7 @@ mod coverage;
 mod demo;
 mod dist;
 mod examples;
+mod fuzz;
 mod numba;
 mod process;
 mod product;
@@ -53,6 +54,8 @@ enum Task {
     },
     /// Compile the CUDA programs of examples/ and tests/ and print where they are.
     Examples,
+    /// Feed made-up inputs to the parsers for a while.
+    Fuzz(fuzz::Options),
     /// Run numba-cuda's own tests on the software device.
     Numba(numba::Options),
     /// Run everything that CI runs.
@@ -88,6 +91,7 @@ fn run(task: Task) -> Result<()> {
         Task::Dist { check: false } => dist::run(&workspace),
         Task::Dist { check: true } => dist::check(&workspace),
         Task::Examples => examples::run(&workspace),
+        Task::Fuzz(options) => fuzz::run(&workspace, &options),
         Task::Numba(options) => numba::run(&workspace, &options),
         Task::Test(options) => steps::run(&workspace, &options),
         Task::Tidy => tidy::run(&workspace),

@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use crate::process;
 use crate::terminal::{self, strong, verdict};
 use crate::workspace::Workspace;
-use crate::{demo, dist, examples, numba, product, tidy};
+use crate::{demo, dist, examples, fuzz, numba, product, tidy};
 
 /// Longer than any step takes from an empty build folder on two cores.
 const LIMIT: Duration = Duration::from_secs(75 * 60);
@@ -41,7 +41,7 @@ enum Action {
     Suite(&'static str, fn(&Workspace, &mut Tally) -> Result<()>),
 }
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     Step {
         name: "fmt",
         action: Action::Cargo("cargo fmt --all --check"),
@@ -65,6 +65,12 @@ const STEPS: [Step; 13] = [
         action: Action::Cargo(
             "cargo test --locked --release --package gvirtus-softgpu --test differential",
         ),
+    },
+    Step {
+        name: "fuzz",
+        action: Action::Task("fuzz", |workspace| {
+            fuzz::run(workspace, &fuzz::Options::default())
+        }),
     },
     Step {
         name: "examples",

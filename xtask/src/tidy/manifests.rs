@@ -12,7 +12,7 @@ pub(super) fn check(file: &SourceFile, findings: &mut Vec<Finding>) {
     {
         return;
     }
-    let is_root = file.is("Cargo.toml");
+    let is_root = file.is("Cargo.toml") || file.is("fuzz/Cargo.toml");
     let mut section = Section::Other;
     let mut previous = String::new();
     for (index, line) in file.text.lines().enumerate() {
