@@ -69,24 +69,16 @@ impl Device {
 /// another way, instead of failing.
 const MASKED: &[(Attribute, &str)] = &[
     (
-        Attribute::CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY,
-        "kernels cannot reach the application's memory",
-    ),
-    (
         Attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED,
         "device and application do not share memory",
     ),
     (
-        Attribute::CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY,
-        "cuMemAllocManaged is not supported",
-    ),
-    (
         Attribute::CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS,
-        "cuMemAllocManaged is not supported",
+        "managed memory travels when the device is idle",
     ),
     (
         Attribute::CU_DEVICE_ATTRIBUTE_DIRECT_MANAGED_MEM_ACCESS_FROM_HOST,
-        "cuMemAllocManaged is not supported",
+        "the host has a copy of managed memory",
     ),
     (
         Attribute::CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS,
@@ -310,7 +302,7 @@ mod tests {
     fn what_cannot_be_done_is_not_announced() {
         let attributes = [
             (Attribute::CU_DEVICE_ATTRIBUTE_WARP_SIZE, 32),
-            (Attribute::CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY, 1),
+            (Attribute::CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, 1),
             (Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y, 65535),
         ];
         let mut snapshot = snapshot::Device {
@@ -325,7 +317,7 @@ mod tests {
             Some(32)
         );
         assert_eq!(
-            attribute(Attribute::CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY),
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS),
             Some(0)
         );
         assert_eq!(attribute(Attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE), None);

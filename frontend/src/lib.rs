@@ -31,6 +31,7 @@ mod memory;
 mod process;
 mod regular;
 mod session;
+mod shared;
 mod statistics;
 #[cfg(test)]
 mod test_utils;

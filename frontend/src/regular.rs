@@ -25,11 +25,35 @@ include!(concat!(env!("OUT_DIR"), "/regular.rs"));
 #[inline]
 fn post(session: &Session, opcode: Opcode, context: u16, words: &[u64]) -> Result<(), CUresult> {
     session.wire.faults().take_deferred()?;
+    if session.shared.is_used() {
+        before_memory_work(session, opcode, context, words)?;
+    }
     session.wire.post(Command { opcode, context }, |buffer| {
         for word in words {
             buffer.extend_from_slice(&word.to_le_bytes());
         }
     })
+}
+
+/// Copies and memsets may use memory that the application has changed.
+#[cold]
+fn before_memory_work(
+    session: &Session,
+    opcode: Opcode,
+    context: u16,
+    words: &[u64],
+) -> Result<(), CUresult> {
+    let name = opcode.name().unwrap_or_default();
+    if !name.starts_with("cuMem") && !name.starts_with("cuGraphLaunch") {
+        return Ok(());
+    }
+    // The stream is the last argument, where there is one.
+    let stream = match name.ends_with("Async") || name.ends_with("Async_v2") {
+        true => words.last().copied().unwrap_or(0),
+        false => 0,
+    };
+    let number = u32::try_from(stream).unwrap_or(0);
+    session.before_work(crate::session::StreamRef { number, context })
 }
 
 /// One round trip.

@@ -24,6 +24,7 @@ use crate::device::Device;
 use crate::handle::{Key, Kind, Slab};
 use crate::image::{Image, ImageKind, Kernel};
 use crate::memory::{DeviceRanges, HostRanges, RangeKind};
+use crate::shared::Shared;
 use crate::thread::{self, DefaultStream};
 use crate::wire::{Body, Command, Outcome, Payload, Rows, Wire, runs_host_function};
 
@@ -95,6 +96,8 @@ pub(crate) struct Session {
     pub(crate) current_pools: Mutex<BTreeMap<u32, u32>>,
     /// Device memory.
     pub(crate) device_ranges: RwLock<DeviceRanges>,
+    /// Memory that both sides use.
+    pub(crate) shared: Shared,
     /// Page-locked memory.
     pub(crate) host_ranges: RwLock<HostRanges>,
     /// By the stream's id and the attribute.
@@ -123,6 +126,7 @@ impl Session {
             pools: Slab::default(),
             current_pools: Mutex::default(),
             device_ranges: RwLock::default(),
+            shared: Shared::default(),
             host_ranges: RwLock::default(),
             stream_attributes: Mutex::default(),
             ids: AtomicU64::new(1),
@@ -401,9 +405,15 @@ impl Session {
     }
 
     fn forget_variables(&self, image: Key) {
-        let kind = RangeKind::Variable(image.number());
         let mut ranges = self.device_ranges.write();
-        ranges.remove_all(|range| range.kind == kind);
+        let gone = ranges.remove_all(|range| range.kind.is_variable_of(image.number()));
+        drop(ranges);
+        if self.shared.is_used() {
+            let mut mirrors = self.shared.mirrors.lock();
+            for base in gone {
+                mirrors.remove(base);
+            }
+        }
     }
 
     /// Forgets what belonged to a context that has ended. The worker has been told before, so the
@@ -429,8 +439,13 @@ impl Session {
             }
             self.images.release(key);
         }
+        // Before the memory goes.
+        self.shared.forget_context(number);
         let mut ranges = self.device_ranges.write();
-        ranges.remove_all(|range| range.context == number);
+        ranges.remove_all(|range| {
+            let is_kept = !frees_host && range.kind == RangeKind::Mapped;
+            range.context == number && !is_kept
+        });
         drop(ranges);
         if frees_host {
             self.host_ranges.write().remove_context(number);
@@ -514,8 +529,12 @@ impl Session {
         context: u16,
         body: &[u8],
     ) -> Result<Body, CUresult> {
+        let wait = self.wait_begins(opcode, context, body);
         let result = self.call(opcode, context, body);
         self.wire.faults().take_deferred()?;
+        if let (Some(wait), Ok(_)) = (wait, &result) {
+            self.after_wait(wait)?;
+        }
         result
     }
 }

@@ -436,7 +436,7 @@ fn snapshot() -> Snapshot {
         ),
         (Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 8),
         (Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, 0),
-        (Attribute::CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY, 1),
+        (Attribute::CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, 1),
         (Attribute::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH, 1),
     ];
     let device = |ordinal: u8| Device {

@@ -33,6 +33,7 @@
 //! | `cuLinkComplete` | sync | [`Word`]: number of the link | | [`LinkReply`] |
 //! | `cuLinkDestroy` | posted | [`Word`]: number of the link | | |
 //! | `cuModuleGetGlobal_v2` | sync | [`GetGlobal`], name | | two words: address, bytes |
+//! | `cuLibraryGetManaged` | sync | [`GetGlobal`], name | | two words: address, bytes |
 //! | `cuFuncGetAttribute`, `cuKernelGetAttribute` | sync | [`FunctionAttributes`] | | words |
 //! | `cuMemAlloc_v2` | sync | [`Word`]: bytes | | one word: address |
 //! | `cuMemAllocPitch_v2` | sync | [`AllocatePitch`] | | two words: address, pitch |

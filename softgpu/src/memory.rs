@@ -13,6 +13,7 @@
 //! peer's memory.
 
 mod parts;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
@@ -23,6 +24,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, RwLock};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 
+pub use self::shared::{share, unshare};
 use crate::limits::{
     ALLOCATION_GRANULE_BYTES as GRANULE, ARENA_BASE, ARENA_SLOTS, ARENA_STRIDE_BYTES,
     DEFAULT_MEMORY_BYTES_MAX,
@@ -353,6 +355,11 @@ impl Memory {
 
     #[cold]
     fn is_accessible_elsewhere(&self, address: u64, len: u64) -> bool {
+        if let Some((_, end)) = shared::find(address)
+            && len <= end - address
+        {
+            return true;
+        }
         if !self.has_elsewhere.load(Ordering::Acquire) {
             return false;
         }

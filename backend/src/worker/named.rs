@@ -58,6 +58,10 @@ impl Session {
                 let (get, name) = read_prefix::<GetGlobal>(opcode, body)?;
                 self.get_global(get.image.get(), name)
             }
+            opcode::cuLibraryGetManaged => {
+                let (get, name) = read_prefix::<GetGlobal>(opcode, body)?;
+                self.get_managed(get.image.get(), name)
+            }
             opcode::cuFuncGetAttribute => self.function_attributes(&read(opcode, body)?),
             opcode::cuKernelGetAttribute => self.kernel_attributes(&read(opcode, body)?),
             opcode::cuMemAlloc_v2 => self.allocate(word(header, body)?),
@@ -274,6 +278,26 @@ impl Session {
                         .cuModuleGetGlobal_v2(address, bytes, module.handle, name.as_ptr())
                 }
             }
+        })?;
+        Ok(vec![Word::new(address.0), Word::new(bytes as u64)])
+    }
+
+    fn get_managed(&self, image: u32, name: &[u8]) -> Words {
+        let name = c_name(name)?;
+        let (mut address, mut bytes) = (CUdeviceptr::default(), 0);
+        let invalid = CUresult::CUDA_ERROR_INVALID_HANDLE;
+        let image = self.handles.images.get(image).ok_or(invalid)?;
+        let ImageHandle::Library(library) = image.handle else {
+            return Err(invalid.into());
+        };
+        // SAFETY: the outputs are locals, the name is terminated.
+        check(unsafe {
+            self.driver.cuLibraryGetManaged(
+                &raw mut address,
+                &raw mut bytes,
+                library,
+                name.as_ptr(),
+            )
         })?;
         Ok(vec![Word::new(address.0), Word::new(bytes as u64)])
     }

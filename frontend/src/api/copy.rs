@@ -312,16 +312,30 @@ unsafe fn copy_now(
     to: Side,
     returns: Returns,
 ) -> Status {
+    session.before_work(stream)?;
+    let (from, to, is_host) = session.as_device(from, to);
     match (from, to) {
         // SAFETY: the caller's promise.
         (Side::Host(from), Side::Device(to)) => unsafe {
-            host_to_device(session, stream, from, to, returns)
+            host_to_device(session, stream, from, to, returns)?;
+            // Such a copy waits for the device first.
+            if returns == Returns::WhenDone && session.shared.is_used() {
+                session.wait_for_stream(stream)?;
+            }
+            Ok(())
         },
         // SAFETY: the caller's promise.
         (Side::Device(from), Side::Host(to)) => unsafe {
-            device_to_host(session, stream, from, to)
+            device_to_host(session, stream, from, to)?;
+            session.after_copy()
         },
-        (Side::Device(from), Side::Device(to)) => device_to_device(session, stream, from, to),
+        (Side::Device(from), Side::Device(to)) => {
+            device_to_device(session, stream, from, to)?;
+            if is_host && returns == Returns::WhenDone {
+                session.wait_for_stream(stream)?;
+            }
+            Ok(())
+        }
         // SAFETY: the caller's promise.
         (Side::Host(from), Side::Host(to)) => unsafe { host_to_host(session, stream, from, to) },
     }
@@ -461,6 +475,42 @@ impl DeviceRows {
 }
 
 impl Session {
+    fn wait_for_stream(&self, stream: StreamRef) -> Status {
+        let word = U64::new(stream.number.into());
+        let body = word.as_bytes();
+        self.call_or_deferred(opcode::cuStreamSynchronize, stream.context, body)
+            .map(drop)
+    }
+
+    /// The sides, of which host memory that the device has too becomes device memory: kernels may
+    /// have changed it. The last tells whether there was any.
+    fn as_device(&self, from: Side, to: Side) -> (Side, Side, bool) {
+        if !self.shared.is_used() {
+            return (from, to, false);
+        }
+        let mirrors = self.shared.mirrors.lock();
+        let translate = |side: Side| match side {
+            Side::Host(rows) => {
+                let found = mirrors.find(rows.address as u64)?;
+                let last = rows.pitch_bytes.checked_mul(rows.height - 1)?;
+                let end = rows
+                    .address
+                    .checked_add(last)?
+                    .checked_add(rows.width_bytes)?;
+                let offset = rows.address - found.host as usize;
+                let address = found.device as usize + offset;
+                let is_inside = end as u64 <= found.host + found.bytes();
+                is_inside.then_some(Side::Device(Rows { address, ..rows }))
+            }
+            Side::Device(_) => None,
+        };
+        let (new_from, new_to) = (translate(from), translate(to));
+        let is_shared =
+            matches!(to, Side::Device(rows) if mirrors.find(rows.address as u64).is_some());
+        let is_host = new_from.is_some() || new_to.is_some() || is_shared;
+        (new_from.unwrap_or(from), new_to.unwrap_or(to), is_host)
+    }
+
     fn is_device(&self, address: usize) -> bool {
         self.device_ranges.read().find(address as u64).is_some()
     }

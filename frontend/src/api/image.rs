@@ -326,7 +326,7 @@ impl Session {
         let known = image.variable(name, context.number).filter(|variable| {
             let ranges = self.device_ranges.read();
             let range = ranges.starting_at(variable.address);
-            range.is_some_and(|range| range.kind == RangeKind::Variable(key.number()))
+            range.is_some_and(|range| range.kind.is_variable_of(key.number()))
         });
         let variable = match known {
             Some(variable) => variable,

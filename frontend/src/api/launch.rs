@@ -230,6 +230,7 @@ unsafe fn launch_now(
     let attribute_count = check_attributes(attributes, limits)?;
     // SAFETY: the caller's promise.
     let parameters = unsafe { Parameters::new(&kernel, params, extra)? };
+    session.before_work(stream)?;
     let body = Launch {
         function: U64::new(kernel.number.to_word()),
         stream: U64::new(stream.number.into()),

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Allocating and freeing device memory and page-locked memory.
 //!
-//! Page-locked memory is ordinary memory of the application, and kernels cannot reach it: flags
-//! that ask for that are accepted, because many programs pass them without need, and
-//! `cuMemHostGetDevicePointer` is refused.
+//! Page-locked memory is ordinary memory of the application. Kernels reach it only if it was
+//! allocated for that, or if its device pointer was asked for; then the device has a copy.
 
 use std::ffi::c_void;
 
@@ -24,6 +23,8 @@ use crate::session::Session;
 
 /// `CU_MEMHOSTALLOC_PORTABLE`, `_DEVICEMAP`, `_WRITECOMBINED`.
 const HOST_ALLOC_FLAGS: u32 = 0x7;
+/// `CU_MEMHOSTALLOC_DEVICEMAP`.
+const HOST_ALLOC_DEVICE_MAP: u32 = 0x2;
 /// `CU_MEMHOSTREGISTER_PORTABLE`, `_DEVICEMAP`, `_IOMEMORY`, `_READ_ONLY`.
 const HOST_REGISTER_FLAGS: u32 = 0xf;
 /// `CU_MEMHOSTREGISTER_IOMEMORY`.
@@ -127,13 +128,21 @@ pub unsafe fn cuMemFree_v2(dptr: CUdeviceptr) -> Status {
 /// `CUDA_ERROR_INVALID_VALUE` for what is no memory.
 pub(super) fn free(session: &Session, dptr: CUdeviceptr) -> Status {
     session.wire.faults().check()?;
-    let mut ranges = session.device_ranges.write();
+    let ranges = session.device_ranges.read();
     let range = match ranges.starting_at(dptr.0) {
         Some(range) if range.kind.is_freed_as_memory() => *range,
         _ => return Err(INVALID_VALUE),
     };
-    ranges.remove(range.base);
     drop(ranges);
+    if range.kind == RangeKind::Managed {
+        session.forget_shared(&range)?;
+    } else {
+        // It waits for the device, so the application may use what kernels have written.
+        session.settle_shared()?;
+    }
+    if session.device_ranges.write().remove(range.base).is_none() {
+        return Err(INVALID_VALUE);
+    }
     session.post_word(opcode::cuMemFree_v2, range.context, range.base)?;
     session.wire.faults().take_deferred()
 }
@@ -177,6 +186,11 @@ pub unsafe fn cuMemHostAlloc(pp: *mut *mut c_void, bytesize: usize, Flags: u32) 
     if bytesize == 0 || Flags & !HOST_ALLOC_FLAGS != 0 {
         return Err(INVALID_VALUE);
     }
+    if Flags & HOST_ALLOC_DEVICE_MAP != 0 {
+        let address = session.allocate_mapped(context, bytesize as u64, Flags)?;
+        // SAFETY: the caller's promise.
+        return unsafe { put(pp, address as *mut c_void) };
+    }
     let pages = (bytesize as u64).checked_next_multiple_of(PAGE_BYTES);
     let pages = pages.ok_or(CUresult::CUDA_ERROR_OUT_OF_MEMORY)?;
     let length = usize::try_from(pages).map_err(|_| CUresult::CUDA_ERROR_OUT_OF_MEMORY)?;
@@ -201,6 +215,11 @@ pub unsafe fn cuMemFreeHost(p: *mut c_void) -> Status {
     }
     let session = session()?;
     let p = required(p)?;
+    let range = session.host_ranges.read().find(p as u64).copied();
+    if range.is_none_or(|range| range.base != p as u64) {
+        return Err(INVALID_VALUE);
+    }
+    session.end_mapping(p as u64)?;
     // Copies from it have left it, and copies to it are complete, so it can go at once.
     session.host_ranges.write().free(p as u64)?;
     session.wire.faults().check()
@@ -249,6 +268,7 @@ pub unsafe fn cuMemHostUnregister(p: *mut c_void) -> Status {
     }
     let session = session()?;
     let p = required(p)?;
+    session.end_mapping(p as u64)?;
     session.host_ranges.write().unregister(p as u64)
 }
 

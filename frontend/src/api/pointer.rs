@@ -86,7 +86,7 @@ pub unsafe fn cuPointerSetAttribute(
 
 fn owner(session: &Session, address: u64) -> Option<Owner> {
     let device = session.device_ranges.read().find(address).copied();
-    if let Some(range) = device {
+    if let Some(range) = device.filter(|range| range.kind != RangeKind::Mapped) {
         return Some(Owner::Device(range));
     }
     let host = session.host_ranges.read().find(address).copied();
@@ -99,6 +99,7 @@ fn value(session: &Session, owner: &Owner, attribute: Attribute, address: u64) -
         Owner::Host(r) => (r.base, r.bytes, r.context, r.device, r.id),
     };
     let is_device = matches!(owner, Owner::Device(_));
+    let is_managed = matches!(owner, Owner::Device(range) if range.kind.is_managed());
     Some(match attribute {
         Attribute::CU_POINTER_ATTRIBUTE_CONTEXT => {
             Value::Word(session.contexts.lock().entry(context).handle().0)
@@ -110,6 +111,13 @@ fn value(session: &Session, owner: &Owner, attribute: Attribute, address: u64) -
             Value::Half(CUmemorytype::CU_MEMORYTYPE_HOST.0)
         }
         Attribute::CU_POINTER_ATTRIBUTE_DEVICE_POINTER if is_device => Value::Word(address),
+        Attribute::CU_POINTER_ATTRIBUTE_DEVICE_POINTER => {
+            let mirrors = session.shared.mirrors.lock();
+            let mirror = mirrors.find(address)?;
+            Value::Word(mirror.device + (address - mirror.host))
+        }
+        Attribute::CU_POINTER_ATTRIBUTE_HOST_POINTER if is_managed => Value::Word(address),
+        Attribute::CU_POINTER_ATTRIBUTE_IS_MANAGED => Value::Half(is_managed.into()),
         Attribute::CU_POINTER_ATTRIBUTE_HOST_POINTER if !is_device => Value::Word(address),
         Attribute::CU_POINTER_ATTRIBUTE_BUFFER_ID
         | Attribute::CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID => Value::Word(id),
@@ -128,7 +136,6 @@ fn value(session: &Session, owner: &Owner, attribute: Attribute, address: u64) -
             _ => Value::Word(0),
         },
         Attribute::CU_POINTER_ATTRIBUTE_SYNC_MEMOPS
-        | Attribute::CU_POINTER_ATTRIBUTE_IS_MANAGED
         | Attribute::CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE
         | Attribute::CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE
         | Attribute::CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE => Value::Half(0),

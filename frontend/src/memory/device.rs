@@ -35,12 +35,30 @@ pub(crate) enum RangeKind {
     Pooled(Option<u32>),
     /// A variable of the module or library with this number.
     Variable(u32),
+    /// An allocation that the application uses too.
+    Managed,
+    /// Such a variable of the module or library with this number.
+    ManagedVariable(u32),
+    /// Page-locked memory of the application, which is there at the same address.
+    Mapped,
+    /// The device's copy of page-locked memory that the application has elsewhere.
+    Mirror,
 }
 
 impl RangeKind {
     /// Whether `cuMemFree` and `cuMemFreeAsync` free it.
     pub(crate) const fn is_freed_as_memory(self) -> bool {
-        matches!(self, Self::Memory | Self::Pooled(_))
+        matches!(self, Self::Memory | Self::Pooled(_) | Self::Managed)
+    }
+
+    /// Whether it is managed memory.
+    pub(crate) const fn is_managed(self) -> bool {
+        matches!(self, Self::Managed | Self::ManagedVariable(_))
+    }
+
+    /// Whether it is a variable of this module or library.
+    pub(crate) fn is_variable_of(self, image: u32) -> bool {
+        self == Self::Variable(image) || self == Self::ManagedVariable(image)
     }
 }
 
@@ -96,10 +114,15 @@ impl DeviceRanges {
         if let Some(former) = self.by_base.insert(range.base, range) {
             // A variable that is asked for again: its pages are reserved already.
             let is_reserved = former.is_reserved || is_reserved;
+            let kind = match former.kind.is_managed() {
+                true => former.kind,
+                false => range.kind,
+            };
             self.by_base.insert(
                 range.base,
                 DeviceRange {
                     is_reserved,
+                    kind,
                     id: former.id,
                     ..range
                 },
@@ -107,6 +130,12 @@ impl DeviceRanges {
             return is_reserved;
         }
         is_reserved
+    }
+
+    /// Lets the application use the addresses of a piece, if they are reserved.
+    pub(crate) fn open(&mut self, base: u64) -> bool {
+        let range = self.by_base.get(&base);
+        range.is_some_and(|range| range.is_reserved && range.pages().open())
     }
 
     /// Removes the piece that begins at `base` and gives its addresses back.
@@ -120,16 +149,18 @@ impl DeviceRanges {
     }
 
     /// Removes all pieces that `belongs` tells.
-    pub(crate) fn remove_all(&mut self, belongs: impl Fn(&DeviceRange) -> bool) {
+    /// Their addresses.
+    pub(crate) fn remove_all(&mut self, belongs: impl Fn(&DeviceRange) -> bool) -> Vec<u64> {
         let bases: Vec<u64> = self
             .by_base
             .values()
             .filter(|range| belongs(range))
             .map(|range| range.base)
             .collect();
-        for base in bases {
-            self.remove(base);
+        for base in &bases {
+            self.remove(*base);
         }
+        bases
     }
 
     fn pages_below(&self, base: u64) -> Option<Pages> {

@@ -17,6 +17,8 @@ pub(crate) enum PinnedBy {
     Allocation,
     /// `cuMemHostRegister`.
     Registration,
+    /// `cuMemHostAlloc` of memory that kernels use; its pages belong to the device's range.
+    Mapping,
 }
 
 /// A piece of page-locked memory.
@@ -80,6 +82,11 @@ impl HostRanges {
         Ok(address)
     }
 
+    /// Adds memory that is mapped already.
+    pub(crate) fn insert(&mut self, range: HostRange) {
+        self.by_base.insert(range.base, range);
+    }
+
     /// Unmaps the allocation that begins at `address`.
     ///
     /// # Errors
@@ -87,8 +94,10 @@ impl HostRanges {
     /// `CUDA_ERROR_INVALID_VALUE` if there is none.
     pub(crate) fn free(&mut self, address: u64) -> Result<(), CUresult> {
         match self.by_base.get(&address) {
-            Some(range) if range.pinned_by == PinnedBy::Allocation => {
-                unmap(range);
+            Some(range) if range.pinned_by != PinnedBy::Registration => {
+                if range.pinned_by == PinnedBy::Allocation {
+                    unmap(range);
+                }
                 self.by_base.remove(&address);
                 Ok(())
             }

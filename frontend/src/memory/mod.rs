@@ -3,8 +3,10 @@
 
 mod device;
 mod host;
+mod mirror;
 mod reserve;
 
 pub(crate) use self::device::{DeviceRange, DeviceRanges, RangeKind};
 pub(crate) use self::host::{HostRange, HostRanges, PinnedBy};
+pub(crate) use self::mirror::{Attachment, Mirror, Mirrors, PIECE_BYTES, Upload};
 pub(crate) use self::reserve::PAGE_BYTES;

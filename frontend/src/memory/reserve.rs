@@ -70,6 +70,13 @@ impl Pages {
         true
     }
 
+    /// Makes reserved pages readable and writable.
+    pub(super) fn open(self) -> bool {
+        let rights = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: reserved by `reserve`, so they hold nothing of anybody else.
+        unsafe { libc::mprotect(self.start as *mut libc::c_void, self.length(), rights) == 0 }
+    }
+
     /// Gives reserved pages back.
     pub(super) fn release(self) {
         if self.length() > 0 {

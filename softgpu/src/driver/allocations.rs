@@ -20,8 +20,10 @@ pub(super) enum Kind {
     Device,
     /// From a memory pool.
     Pooled,
+    /// `cuMemAllocManaged`.
+    Managed,
     /// A variable of a module.
-    Variable,
+    Variable { is_managed: bool },
     /// `cuMemHostAlloc` and its like; so many bytes are mapped.
     HostAllocated { mapped_bytes: usize },
     /// The application's own, registered.
@@ -31,6 +33,15 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) fn is_host(self) -> bool {
         matches!(self, Self::HostAllocated { .. } | Self::HostRegistered)
+    }
+
+    pub(super) fn is_managed(self) -> bool {
+        matches!(self, Self::Managed | Self::Variable { is_managed: true })
+    }
+
+    /// Whether `cuMemAlloc` or one of its kin made it.
+    pub(super) fn is_allocated(self) -> bool {
+        matches!(self, Self::Device | Self::Pooled | Self::Managed)
     }
 }
 
@@ -54,7 +65,6 @@ pub(super) struct Allocation {
 
 impl Allocation {
     pub(super) fn new(context: &Context, kind: Kind, base: u64, bytes: u64, flags: u32) -> Self {
-        static NEXT_BUFFER_ID: AtomicU64 = AtomicU64::new(1);
         Self {
             base,
             bytes,
@@ -63,7 +73,28 @@ impl Allocation {
             context: context.handle,
             context_id: context.id,
             device_ordinal: context.device.ordinal,
-            buffer_id: NEXT_BUFFER_ID.fetch_add(1, Ordering::Relaxed),
+            buffer_id: next_buffer_id(),
+            sync_memops: false,
+        }
+    }
+
+    /// Of a device, not of one context.
+    pub(super) fn of_device(
+        context: CUcontext,
+        device_ordinal: i32,
+        kind: Kind,
+        base: u64,
+        bytes: u64,
+    ) -> Self {
+        Self {
+            base,
+            bytes,
+            kind,
+            flags: 0,
+            context,
+            context_id: 0,
+            device_ordinal,
+            buffer_id: next_buffer_id(),
             sync_memops: false,
         }
     }
@@ -73,6 +104,11 @@ impl Allocation {
         let offset = address - self.base;
         offset <= self.bytes && bytes <= self.bytes - offset
     }
+}
+
+fn next_buffer_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 static ALLOCATIONS: RwLock<BTreeMap<u64, Allocation>> = RwLock::new(BTreeMap::new());

@@ -214,7 +214,8 @@ fn submit(target: &Target, transfer: Transfer) {
 
 /// `CUDA_ERROR_INVALID_VALUE` unless it is device memory, or there are no bytes.
 fn expect_device(address: CUdeviceptr, bytes: usize) -> Result<(), CUresult> {
-    if bytes == 0 || place(address.0, bytes as u64)?.is_device() {
+    // Page-locked memory has device pointers too.
+    if bytes == 0 || place(address.0, bytes as u64)? != Place::Pageable {
         return Ok(());
     }
     Err(CUresult::CUDA_ERROR_INVALID_VALUE)

@@ -10,12 +10,13 @@ use super::attributes;
 use super::context::Context;
 use super::device::{self, Device};
 use super::limits::{SHORT_LAUNCH_STEPS, STEPS_PER_BLOCK};
-use super::output;
+use super::managed_variables::ManagedVariables;
 use super::program::Program;
+use super::{managed, output};
 use crate::exec::{
     DeviceFacts, Fault, KernelId, LaunchConfig, LaunchOptions, LoadError, LoadedModule, launch,
 };
-use crate::memory::MemoryError;
+use crate::memory::{MemoryError, share, unshare};
 
 /// A program on a device, with its variables in the device's memory.
 pub(super) struct Instance {
@@ -23,6 +24,8 @@ pub(super) struct Instance {
     module: LoadedModule,
     workers: usize,
     facts: Facts,
+    /// Variables that all instances of the program have in common.
+    managed: Option<Arc<ManagedVariables>>,
 }
 
 /// What kernels can ask of their device.
@@ -47,9 +50,17 @@ impl Instance {
     /// # Errors
     ///
     /// `CUDA_ERROR_OUT_OF_MEMORY`, or `CUDA_ERROR_INVALID_IMAGE` for variables that make no sense.
-    pub(super) fn load(context: &Context, program: Arc<Program>) -> Result<Self, CUresult> {
+    pub(super) fn load(
+        context: &Context,
+        program: Arc<Program>,
+        managed: Option<Arc<ManagedVariables>>,
+    ) -> Result<Self, CUresult> {
         let module = program.module().as_ref().clone();
-        let module = LoadedModule::instantiate(module, context.device.memory()?);
+        let memory = context.device.memory()?;
+        let module = match &managed {
+            Some(managed) => LoadedModule::instantiate_around(module, memory, managed.addresses()),
+            None => LoadedModule::instantiate(module, memory),
+        };
         let module = module.map_err(|error| {
             gvirtus_driver_face::log!(Error, "cannot load a module: {error}");
             match error {
@@ -64,9 +75,15 @@ impl Instance {
             module,
             workers: context.device.multiprocessors as usize,
             facts: Facts(context.device),
+            managed,
         };
-        for (base, bytes) in instance.variables() {
-            allocations::insert(Allocation::new(context, Kind::Variable, base, bytes, 0));
+        for (base, bytes, is_managed) in instance.variables() {
+            let kind = Kind::Variable { is_managed };
+            allocations::insert(Allocation::new(context, kind, base, bytes, 0));
+            if is_managed {
+                // SAFETY: device memory stays mapped.
+                unsafe { share(base, bytes) };
+            }
         }
         Ok(instance)
     }
@@ -81,19 +98,27 @@ impl Instance {
     }
 
     /// Those with a length.
-    fn variables(&self) -> impl Iterator<Item = (u64, u64)> {
+    fn variables(&self) -> impl Iterator<Item = (u64, u64, bool)> {
         let variables = &self.module.module().variables;
         variables
             .iter()
             .filter(|variable| variable.size > 0)
-            .filter_map(|variable| self.module.variable(&variable.name))
+            .filter(|variable| !variable.managed || self.managed.is_none())
+            .filter_map(|variable| {
+                let (base, bytes) = self.module.variable(&variable.name)?;
+                Some((base, bytes, variable.managed))
+            })
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        for (base, _) in self.variables() {
-            allocations::remove(base, |kind| kind == Kind::Variable);
+        for (base, bytes, is_managed) in self.variables() {
+            allocations::remove(base, |kind| matches!(kind, Kind::Variable { .. }));
+            if is_managed {
+                unshare(base);
+                managed::forget_advice(base, bytes);
+            }
         }
     }
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pinned host memory: allocated or registered. It is not mapped into the device.
+//! Pinned host memory: allocated or registered. Kernels of all devices reach it at its own address,
+//! whatever the flags.
 
 use core::ffi::c_void;
 
-use gvirtus_abi::CUresult;
+use gvirtus_abi::{CUdeviceptr, CUresult};
 use rustix::mm::{MapFlags, ProtFlags};
 
 use gvirtus_graph::capture;
@@ -12,6 +13,7 @@ use super::allocations::{self, Allocation, Kind};
 use super::arguments::out;
 use super::context::{self, Context};
 use super::scheduler::SCHEDULER;
+use crate::memory::{share, unshare};
 
 /// `CU_MEMHOSTALLOC_PORTABLE`, `_DEVICEMAP` and `_WRITECOMBINED`. Kernels run on the same cores as
 /// the application, so none of them makes a difference.
@@ -23,6 +25,7 @@ const PAGE_BYTES: usize = 4096;
 /// Gives back all host memory of a context.
 pub(super) fn forget_context(context: &Context) {
     for allocation in allocations::remove_context(context, Kind::is_host) {
+        unshare(allocation.base);
         unmap(&allocation);
     }
 }
@@ -45,6 +48,8 @@ fn allocate(bytes: usize, flags: u32) -> Result<*mut c_void, CUresult> {
     .map_err(|_| CUresult::CUDA_ERROR_OUT_OF_MEMORY)?;
     let base = place.expose_provenance() as u64;
     let kind = Kind::HostAllocated { mapped_bytes };
+    // SAFETY: mapped above, until `unmap`.
+    unsafe { share(base, bytes as u64) };
     allocations::insert(Allocation::new(&context, kind, base, bytes as u64, flags));
     Ok(place)
 }
@@ -98,8 +103,24 @@ pub(crate) fn cuMemFreeHost(p: *mut c_void) -> Result<(), CUresult> {
     let is_allocated = |kind| matches!(kind, Kind::HostAllocated { .. });
     let allocation = allocations::remove(p.addr() as u64, is_allocated)
         .ok_or(CUresult::CUDA_ERROR_INVALID_VALUE)?;
+    unshare(allocation.base);
     unmap(&allocation);
     context.error.check()
+}
+
+pub(crate) unsafe fn cuMemHostGetDevicePointer_v2(
+    pdptr: *mut CUdeviceptr,
+    p: *mut c_void,
+    Flags: u32,
+) -> Result<(), CUresult> {
+    context::usable()?;
+    let address = p.addr() as u64;
+    let found = allocations::find(address).filter(|found| found.kind.is_host());
+    if Flags != 0 || found.is_none() {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    out!(pdptr = CUdeviceptr(address));
+    Ok(())
 }
 
 pub(crate) unsafe fn cuMemHostGetFlags(pFlags: *mut u32, p: *mut c_void) -> Result<(), CUresult> {
@@ -127,6 +148,8 @@ pub(crate) fn cuMemHostRegister_v2(
     if allocations::overlaps(address, bytes) {
         return Err(CUresult::CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
     }
+    // SAFETY: the contract of cuda.h: the application's memory, until it unregisters it.
+    unsafe { share(address, bytes) };
     let kind = Kind::HostRegistered;
     allocations::insert(Allocation::new(&context, kind, address, bytes, Flags));
     Ok(())
@@ -141,7 +164,9 @@ pub(crate) fn cuMemHostUnregister(p: *mut c_void) -> Result<(), CUresult> {
         return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
     }
     SCHEDULER.wait_domain(context.domain);
-    allocations::remove(p.addr() as u64, |kind| kind == Kind::HostRegistered)
+    let address = p.addr() as u64;
+    allocations::remove(address, |kind| kind == Kind::HostRegistered)
         .ok_or(CUresult::CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED)?;
+    unshare(address);
     context.error.check()
 }

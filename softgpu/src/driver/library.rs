@@ -19,6 +19,7 @@ use super::device::device;
 use super::function::{self, Function, Settings};
 use super::handles::{Handles, Kind};
 use super::image::{self, JitOptions};
+use super::managed_variables::ManagedVariables;
 use super::module::Module;
 use super::program::Program;
 
@@ -30,6 +31,7 @@ pub(super) struct Library {
     kernels: Mutex<Vec<CUkernel>>,
     /// By the context's number; loaded when first used there.
     modules: Mutex<Vec<(u64, Arc<Module>)>>,
+    managed: Mutex<Option<Arc<ManagedVariables>>>,
     /// Of a kernel on a device.
     settings: Mutex<BTreeMap<(usize, i32), Arc<Settings>>>,
 }
@@ -52,6 +54,7 @@ impl Library {
             program: Arc::new(program),
             kernels: Mutex::new(kernels),
             modules: Mutex::default(),
+            managed: Mutex::default(),
             settings: Mutex::default(),
         })?;
         Ok(library.handle)
@@ -74,13 +77,23 @@ impl Library {
         Ok(*known)
     }
 
+    /// The variables that all contexts have in common, if there are any.
+    fn managed(&self) -> Result<Option<Arc<ManagedVariables>>, CUresult> {
+        let mut managed = self.managed.lock();
+        if managed.is_none() {
+            *managed = ManagedVariables::place(self.program.module())?.map(Arc::new);
+        }
+        Ok(managed.clone())
+    }
+
     /// The library's module in a context.
     fn module(&self, context: &Arc<Context>) -> Result<Arc<Module>, CUresult> {
         let mut modules = self.modules.lock();
         if let Some((_, module)) = modules.iter().find(|(id, _)| *id == context.id) {
             return Ok(module.clone());
         }
-        let module = Module::load(context, self.program.clone())?;
+        let managed = self.managed()?;
+        let module = Module::load(context, self.program.clone(), managed)?;
         modules.push((context.id, module.clone()));
         Ok(module)
     }
@@ -264,6 +277,23 @@ pub(crate) unsafe fn cuLibraryGetGlobal(
     let module = find(library)?.module(&context)?;
     // SAFETY: the contract of cuda.h: a C string.
     let (address, length) = module.global(unsafe { read_text(name)? })?;
+    optional_out!(dptr = CUdeviceptr(address));
+    optional_out!(bytes = length as usize);
+    Ok(())
+}
+
+/// Needs no context: the variable belongs to all of them.
+pub(crate) unsafe fn cuLibraryGetManaged(
+    dptr: *mut CUdeviceptr,
+    bytes: *mut usize,
+    library: CUlibrary,
+    name: *const c_char,
+) -> Result<(), CUresult> {
+    let managed = find(library)?.managed()?;
+    // SAFETY: the contract of cuda.h: a C string.
+    let name = unsafe { read_text(name)? };
+    let found = managed.and_then(|managed| managed.find(name));
+    let (address, length) = found.ok_or(CUresult::CUDA_ERROR_NOT_FOUND)?;
     optional_out!(dptr = CUdeviceptr(address));
     optional_out!(bytes = length as usize);
     Ok(())

@@ -12,7 +12,7 @@ use super::context::{self, Context};
 use super::device::Device;
 use super::limits::PITCH_ALIGNMENT_BYTES;
 use super::scheduler::SCHEDULER;
-use super::{device, output, pool};
+use super::{device, managed, output, pool};
 use crate::memory::MemoryError;
 
 impl From<MemoryError> for Failure {
@@ -37,11 +37,15 @@ impl From<Failure> for CUresult {
 
 /// Frees all device memory of a context.
 pub(super) fn forget_context(context: &Context) {
-    let gone = allocations::remove_context(context, |kind| kind == Kind::Device);
+    let is_freed = |kind| matches!(kind, Kind::Device | Kind::Managed);
+    let gone = allocations::remove_context(context, is_freed);
     let Some(memory) = context.device.memory_in_use() else {
         return;
     };
     for allocation in gone {
+        if allocation.kind == Kind::Managed {
+            managed::forget(&allocation);
+        }
         // The table says that it is allocated, so this frees it.
         let _ = memory.free(allocation.base);
     }
@@ -56,10 +60,18 @@ fn allocating() -> Result<Arc<Context>, CUresult> {
 }
 
 fn allocate(context: &Context, bytes: usize) -> Result<CUdeviceptr, CUresult> {
+    allocate_as(context, bytes, Kind::Device)
+}
+
+pub(super) fn allocate_as(
+    context: &Context,
+    bytes: usize,
+    kind: Kind,
+) -> Result<CUdeviceptr, CUresult> {
     let bytes = bytes as u64;
     let memory = context.device.memory()?;
     let base = memory.alloc(bytes).map_err(Failure::from)?;
-    allocations::insert(Allocation::new(context, Kind::Device, base, bytes, 0));
+    allocations::insert(Allocation::new(context, kind, base, bytes, 0));
     Ok(CUdeviceptr(base))
 }
 
@@ -118,10 +130,7 @@ pub(crate) fn cuMemFree_v2(dptr: CUdeviceptr) -> Result<(), CUresult> {
         }
     }
     let allocation = allocations::find(dptr.0)
-        .filter(|allocation| {
-            let is_device = matches!(allocation.kind, Kind::Device | Kind::Pooled);
-            allocation.base == dptr.0 && is_device
-        })
+        .filter(|allocation| allocation.base == dptr.0 && allocation.kind.is_allocated())
         .ok_or(CUresult::CUDA_ERROR_INVALID_VALUE)?;
     SCHEDULER.wait_domain(context.domain);
     if allocation.context_id != context.id
@@ -137,8 +146,11 @@ pub(crate) fn cuMemFree_v2(dptr: CUdeviceptr) -> Result<(), CUresult> {
         return context.error.check();
     }
     let device: &Device = device::device(gvirtus_abi::CUdevice(allocation.device_ordinal))?;
-    allocations::remove(dptr.0, |kind| kind == Kind::Device)
+    let allocation = allocations::remove(dptr.0, Kind::is_allocated)
         .ok_or(CUresult::CUDA_ERROR_INVALID_VALUE)?;
+    if allocation.kind == Kind::Managed {
+        managed::forget(&allocation);
+    }
     device.memory()?.free(dptr.0).map_err(Failure::from)?;
     context.error.check()
 }

@@ -14,6 +14,7 @@ use super::function::{self, Function, Settings};
 use super::handles::{Handles, Kind};
 use super::image::{self, JitOptions};
 use super::library;
+use super::managed_variables::ManagedVariables;
 use super::program::Program;
 
 /// A program in a context.
@@ -32,9 +33,10 @@ impl Module {
     pub(super) fn load(
         context: &Arc<Context>,
         program: Arc<Program>,
+        managed: Option<Arc<ManagedVariables>>,
     ) -> Result<Arc<Self>, CUresult> {
         let functions = vec![None; program.kernel_count()];
-        let instance = Arc::new(Instance::load(context, program)?);
+        let instance = Arc::new(Instance::load(context, program, managed)?);
         MODULES.insert(|handle| Self {
             handle: CUmodule(handle),
             context: context.clone(),
@@ -119,7 +121,7 @@ pub(super) unsafe fn load_image(
     let context = context::usable()?;
     // SAFETY: the caller's promise.
     let program = unsafe { image::load(image, jit)? };
-    Ok(Module::load(&context, Arc::new(program))?.handle)
+    Ok(Module::load(&context, Arc::new(program), None)?.handle)
 }
 
 pub(crate) unsafe fn cuModuleLoad(
@@ -130,7 +132,7 @@ pub(crate) unsafe fn cuModuleLoad(
     // SAFETY: the contract of cuda.h: a C string.
     let path = unsafe { read_text(fname)? };
     let program = image::load_file(path, &JitOptions::NONE)?;
-    out!(module = Module::load(&context, Arc::new(program))?.handle);
+    out!(module = Module::load(&context, Arc::new(program), None)?.handle);
     Ok(())
 }
 

@@ -69,6 +69,7 @@ fn value(
 ) -> Result<Option<Value>, CUresult> {
     use CUpointer_attribute as A;
     let is_host = allocation.kind.is_host();
+    let is_managed = allocation.kind.is_managed();
     Ok(Some(match attribute {
         // Registered memory and variables belong to the device, not to one context.
         A::CU_POINTER_ATTRIBUTE_CONTEXT => Value::Word(allocation.context.0),
@@ -79,11 +80,11 @@ fn value(
             }
             .0,
         ),
-        A::CU_POINTER_ATTRIBUTE_DEVICE_POINTER if !is_host => Value::Word(address),
-        A::CU_POINTER_ATTRIBUTE_HOST_POINTER if is_host => Value::Word(address),
-        A::CU_POINTER_ATTRIBUTE_DEVICE_POINTER | A::CU_POINTER_ATTRIBUTE_HOST_POINTER => {
-            return Ok(None);
-        }
+        // Kernels reach all page-locked memory, at its own address.
+        A::CU_POINTER_ATTRIBUTE_DEVICE_POINTER => Value::Word(address),
+        A::CU_POINTER_ATTRIBUTE_HOST_POINTER if is_host || is_managed => Value::Word(address),
+        A::CU_POINTER_ATTRIBUTE_HOST_POINTER => return Ok(None),
+        A::CU_POINTER_ATTRIBUTE_IS_MANAGED => Value::Number(is_managed.into()),
         A::CU_POINTER_ATTRIBUTE_SYNC_MEMOPS => Value::Number(allocation.sync_memops.into()),
         A::CU_POINTER_ATTRIBUTE_BUFFER_ID => Value::Word(allocation.buffer_id),
         A::CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL => {
@@ -163,7 +164,7 @@ pub(crate) unsafe fn cuPointerSetAttribute(
         return Err(invalid);
     }
     let allocation = allocations::find(ptr.0)
-        .filter(|allocation| matches!(allocation.kind, Kind::Device | Kind::Pooled))
+        .filter(|allocation| allocation.kind.is_allocated())
         .ok_or(invalid)?;
     // SAFETY: the contract of cuda.h: the attribute is an unsigned integer.
     let wanted = unsafe { value.cast::<u32>().read_unaligned() };

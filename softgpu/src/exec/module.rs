@@ -48,6 +48,15 @@ pub struct LoadedModule {
 impl LoadedModule {
     /// Places the variables in device memory and fills them.
     pub fn instantiate(module: Module, memory: &Arc<Memory>) -> Result<Self, LoadError> {
+        Self::instantiate_around(module, memory, &HashMap::new())
+    }
+
+    /// As [`LoadedModule::instantiate`], but for variables, by index, that are there already.
+    pub fn instantiate_around(
+        module: Module,
+        memory: &Arc<Memory>,
+        placed: &HashMap<usize, u64>,
+    ) -> Result<Self, LoadError> {
         static NEXT_NUMBER: AtomicU32 = AtomicU32::new(1);
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed) & 0x00ff_ffff;
         let kernels = module.kernels.iter().zip(0..);
@@ -70,9 +79,11 @@ impl LoadedModule {
             launches_grids: launches_grids(&module),
             module,
         };
-        loaded.place()?;
+        loaded.place(placed)?;
         for index in 0..loaded.addresses.len() {
-            loaded.fill(index)?;
+            if !placed.contains_key(&index) {
+                loaded.fill(index)?;
+            }
         }
         Ok(loaded)
     }
@@ -157,10 +168,14 @@ impl LoadedModule {
     }
 
     /// One allocation for all small variables, so that a module with thousands of them stays small.
-    fn place(&mut self) -> Result<(), LoadError> {
+    fn place(&mut self, placed: &HashMap<usize, u64>) -> Result<(), LoadError> {
         let mut offsets = Vec::with_capacity(self.module.variables.len());
         let mut end = 0_u64;
-        for variable in &self.module.variables {
+        for (index, variable) in self.module.variables.iter().enumerate() {
+            if placed.contains_key(&index) {
+                offsets.push(0);
+                continue;
+            }
             let alignment = u64::from(variable.alignment.max(1));
             let bad = |reason| LoadError::BadVariable {
                 variable: variable.name.clone(),
@@ -181,11 +196,16 @@ impl LoadedModule {
         if offsets.is_empty() {
             return Ok(());
         }
-        let base = self.memory.alloc_aligned(end, 4096)?;
-        self.owned.push(base);
-        self.memory.fill(base, &[0], end)?;
-        self.addresses
-            .extend(offsets.into_iter().map(|offset| base + offset));
+        let mut base = 0;
+        if end > 0 {
+            base = self.memory.alloc_aligned(end, 4096)?;
+            self.owned.push(base);
+            self.memory.fill(base, &[0], end)?;
+        }
+        let addresses = offsets.into_iter().enumerate();
+        self.addresses.extend(
+            addresses.map(|(index, offset)| placed.get(&index).copied().unwrap_or(base + offset)),
+        );
         Ok(())
     }
 

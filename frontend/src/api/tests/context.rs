@@ -156,7 +156,7 @@ fn devices_are_answered_from_the_snapshot() {
     let (mut count, mut version, mut value) = (0, 0, 9);
     let mut name = [0x7f; 8];
     let mut device = CUdevice(9);
-    let managed = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY;
+    let managed = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS;
     // SAFETY: places for what is written.
     unsafe {
         cuDriverGetVersion(&raw mut version).expect("connected");

@@ -261,7 +261,7 @@ fn pointers_say_what_they_are() {
     let owner = A::CU_POINTER_ATTRIBUTE_CONTEXT;
     assert_eq!(pointer_attribute(owner, device), (SUCCESS, context.0.0));
     let as_device = A::CU_POINTER_ATTRIBUTE_DEVICE_POINTER;
-    assert_eq!(pointer_attribute(as_device, pinned).0, INVALID_VALUE);
+    assert_eq!(pointer_attribute(as_device, pinned), (SUCCESS, pinned));
     assert_eq!(call!(cuMemHostRegister_v2(own.cast(), 64, 0)), SUCCESS);
     assert_eq!(
         call!(cuMemHostRegister_v2(own.cast(), 1, 0)),

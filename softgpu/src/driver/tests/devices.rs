@@ -49,7 +49,7 @@ fn attributes_name_abilities_and_sizes() {
     );
     assert_eq!(attribute(A::CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING), 1);
     assert_eq!(attribute(A::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED), 1);
-    assert_eq!(attribute(A::CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY), 0);
+    assert_eq!(attribute(A::CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY), 1);
     for wrong in [0, A::CU_DEVICE_ATTRIBUTE_MAX.0, u32::MAX] {
         let mut value = 0;
         let status = call!(cuDeviceGetAttribute(&raw mut value, A(wrong), DEVICE));
