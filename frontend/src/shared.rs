@@ -155,6 +155,26 @@ impl Session {
         })
     }
 
+    /// A function of the application has run in a stream's order: what comes after it in the stream
+    /// sees what it has changed.
+    pub(crate) fn after_host_function(&self) -> Result<(), CUresult> {
+        if !self.shared.is_used() {
+            return Ok(());
+        }
+        let mut mirrors = self.shared.mirrors.lock();
+        // SAFETY: the memory of mirrors is mapped until they are removed.
+        let uploads = unsafe { mirrors.host_changes() };
+        for upload in uploads {
+            let context = upload.context;
+            // Not behind the stream that waits for the function.
+            let number = self.return_stream(context)?;
+            self.upload(upload, StreamRef { number, context })?;
+            let word = U64::new(number.into());
+            self.call(opcode::cuStreamSynchronize, context, word.as_bytes())?;
+        }
+        Ok(())
+    }
+
     /// Waits until all contexts with shared memory are idle, which brings what the device changed.
     #[inline]
     pub(crate) fn settle_shared(&self) -> Result<(), CUresult> {

@@ -475,13 +475,6 @@ impl DeviceRows {
 }
 
 impl Session {
-    fn wait_for_stream(&self, stream: StreamRef) -> Status {
-        let word = U64::new(stream.number.into());
-        let body = word.as_bytes();
-        self.call_or_deferred(opcode::cuStreamSynchronize, stream.context, body)
-            .map(drop)
-    }
-
     /// The sides, of which host memory that the device has too becomes device memory: kernels may
     /// have changed it. The last tells whether there was any.
     fn as_device(&self, from: Side, to: Side) -> (Side, Side, bool) {
@@ -522,7 +515,8 @@ impl Session {
     fn wait_for_stream(&self, stream: StreamRef) -> Status {
         let word = U64::new(stream.number.into());
         let body = gvirtus_protocol::command::Word { word };
-        self.call(opcode::cuStreamSynchronize, stream.context, body.as_bytes())
+        let body = body.as_bytes();
+        self.call_or_deferred(opcode::cuStreamSynchronize, stream.context, body)
             .map(drop)
     }
 

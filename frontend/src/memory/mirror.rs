@@ -251,6 +251,20 @@ impl Mirrors {
         uploads
     }
 
+    /// What the application has changed at a time when it may use all memory.
+    ///
+    /// # Safety
+    ///
+    /// The application's memory is mapped.
+    pub(crate) unsafe fn host_changes(&mut self) -> Vec<Upload> {
+        let mut uploads = Vec::new();
+        for mirror in self.by_host.values_mut().filter(|mirror| !mirror.is_fresh) {
+            // SAFETY: the caller's promise.
+            unsafe { mirror.changes(&mut uploads) };
+        }
+        uploads
+    }
+
     /// The moment from which on work is not covered by a wait that begins now.
     pub(crate) const fn now(&self) -> u64 {
         self.clock

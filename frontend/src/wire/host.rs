@@ -206,9 +206,13 @@ impl Wire {
             };
             drop(table);
             if let Some(registered) = registered {
+                // What fails here is told to the application by its next call.
+                let session = crate::process::session();
+                let _ = session.as_ref().map(|session| session.after_copy());
                 IS_RUNNING.set(true);
                 registered.run(due.status);
                 IS_RUNNING.set(false);
+                let _ = session.map(|session| session.after_host_function());
             }
             let command = Command {
                 opcode: HOST_FUNCTION_RETURNED,
