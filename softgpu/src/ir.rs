@@ -545,6 +545,8 @@ pub enum UnaryOp {
     HighHalf64,
     /// 16-bit result: bits 31..16 of a 32-bit operand. (The low half is `Move(B16)`.)
     HighHalf32,
+    /// `cvt.rn.f16x2.e4m3x2` and its like.
+    UnpackFloat8(Float8),
 }
 
 /// Two-operand operations: `dst = op(a, b)`.
@@ -621,6 +623,13 @@ pub enum BinaryOp {
         /// Modifiers.
         mode: MinMaxMode,
     },
+    /// `cvt.rn.satfinite.e4m3x2.f32 d, a, b`: a is the high and b the low byte.
+    PackFloat8 {
+        /// Of a byte.
+        to: Float8,
+        /// `.relu`.
+        relu: bool,
+    },
     /// `copysign d, a, b`: the sign of **a**, the magnitude of **b** (PTX order). F32, F64.
     CopySign(FloatType),
 }
@@ -689,6 +698,8 @@ pub enum TernaryOp {
     Fma(FloatType, FloatMode),
     /// `fma.rn.relu` (f16, bf16 and packed): negative results become +0, NaN canonical.
     FmaRelu(FloatType),
+    /// A video instruction on 32-bit operands.
+    Video(Video),
     /// `slct.b.s32`: `c >= 0 ? a : b`.
     SelectSign(Width),
     /// `slct.b.f32`: `c >= 0.0 ? a : b` (NaN selects b).
@@ -698,6 +709,107 @@ pub enum TernaryOp {
         /// `.ftz`.
         flush: bool,
     },
+}
+
+/// A scalar or SIMD video instruction: parts of `b:a` go through an operation in pairs, and the
+/// results are combined with c.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Video {
+    /// The operation.
+    pub op: VideoOp,
+    /// Whether the result, a and b are signed.
+    pub signed: [bool; 3],
+    /// `.sat`: the result is held within the part that it goes to.
+    pub saturate: bool,
+    /// Results: 1, 2 or 4.
+    pub lanes: u8,
+    /// For each result the first bit of its left operand in `b:a`.
+    pub a: [u8; 4],
+    /// The same of its right operand.
+    pub b: [u8; 4],
+    /// Bits of a left and of a right operand.
+    pub bits: [u8; 2],
+    /// What happens to the results.
+    pub finish: VideoFinish,
+}
+
+/// What a video instruction computes of two parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VideoOp {
+    /// `vadd`.
+    Add,
+    /// `vsub`.
+    Subtract,
+    /// `vavrg`: half of the sum, rounded away from zero.
+    Average,
+    /// `vabsdiff`.
+    AbsoluteDifference,
+    /// `vmin`.
+    Min,
+    /// `vmax`.
+    Max,
+    /// `vshl`; `wrap`: the amount modulo 32, not at most 32.
+    ShiftLeft {
+        /// `.wrap`.
+        wrap: bool,
+    },
+    /// `vshr`.
+    ShiftRight {
+        /// `.wrap`.
+        wrap: bool,
+    },
+    /// `vset`: 1 or 0.
+    Compare(CompareOp),
+    /// `vmad`: `(±a × b ± c + one) >> shift`, saturated as 32 bits.
+    MultiplyAdd {
+        /// The product's sign is changed.
+        negate_product: bool,
+        /// c's sign is changed.
+        negate_c: bool,
+        /// `.po`.
+        plus_one: bool,
+        /// 0, 7 or 15.
+        shift: u8,
+    },
+}
+
+/// How the results of a video instruction become its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VideoFinish {
+    /// The result itself.
+    Result,
+    /// Result plus c.
+    Add,
+    /// The smaller of result and c.
+    Min,
+    /// The larger of result and c.
+    Max,
+    /// The result replaces this part of c.
+    Insert {
+        /// First bit.
+        position: u8,
+        /// Bits.
+        length: u8,
+    },
+    /// c with each result in its own lane, where the mask has the lane's bit.
+    Merge {
+        /// A bit a lane.
+        mask: u8,
+    },
+    /// c plus all results whose bit is in the mask.
+    Accumulate {
+        /// A bit a lane.
+        mask: u8,
+    },
+}
+
+/// Formats of eight bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Float8 {
+    /// 4 bits exponent, 3 bits fraction, no infinity.
+    E4m3,
+    /// 5 bits exponent, 2 bits fraction.
+    E5m2,
 }
 
 /// `prmt` modes.

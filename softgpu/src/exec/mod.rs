@@ -30,6 +30,7 @@ mod device_runtime;
 mod fault;
 mod float;
 mod grids;
+mod float8;
 mod group;
 mod half;
 mod integer;
@@ -44,6 +45,7 @@ mod softfloat;
 mod special;
 mod state;
 mod urgency;
+mod video;
 mod warp;
 mod window;
 

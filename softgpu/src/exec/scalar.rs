@@ -10,6 +10,7 @@ use super::float;
 use super::half::{self, Bf16, F16, Half};
 use super::lanes::{Lanes, Step, WARP};
 use super::softfloat::{self, Format};
+use super::{float8, video};
 use crate::ir::{
     BinaryOp, FloatClass, FloatMode, FloatType, IntType, MinMaxMode, PermuteMode, Rounding,
     TernaryOp, UnaryOp, Width,
@@ -266,6 +267,9 @@ pub(crate) fn unary(op: UnaryOp) -> Option<Function> {
             let format = format(ty);
             with_mode(ty, mode, move |a, _, _| a & !format.sign_bit())
         }
+        UnaryOp::UnpackFloat8(from) => {
+            Box::new(move |[a, ..]| float8::unpack(from, a as u16).into())
+        }
         UnaryOp::Exp2 { ty, flush } => through_f32(ty, flush, float::exp2),
         UnaryOp::Tanh(ty) => through_f32(ty, false, float::tanh),
         UnaryOp::FindLeadingBit { ty, shift_amount } => Box::new(move |[a, ..]| {
@@ -314,6 +318,9 @@ pub(crate) fn binary(op: BinaryOp) -> Option<Function> {
         }
         BinaryOp::FloatMin { ty, mode } => min_max(ty, mode, false),
         BinaryOp::FloatMax { ty, mode } => min_max(ty, mode, true),
+        BinaryOp::PackFloat8 { to, relu } => {
+            Box::new(move |[a, b, ..]| float8::pack(to, relu, a as u32, b as u32).into())
+        }
         BinaryOp::CopySign(ty) => elementwise(ty, move |a, b, _| {
             let sign = format(ty).sign_bit();
             (b & !sign) | (a & sign)
@@ -452,6 +459,9 @@ pub(crate) fn ternary(op: TernaryOp) -> Option<Function> {
                 }
             })
         }
+        TernaryOp::Video(video) => Box::new(move |[a, b, c, _]| {
+            video::evaluate(&video, a as u32, b as u32, c as u32).into()
+        }),
         TernaryOp::Mad24Low(ty) => {
             Box::new(move |[a, b, c, _]| (mul24(ty, a, b) as u32).wrapping_add(c as u32).into())
         }

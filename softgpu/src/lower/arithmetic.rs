@@ -2,7 +2,7 @@
 //! Arithmetic: `add sub mul mad fma div neg abs min max` of all types, and the approximations.
 
 use crate::ir::{
-    BinaryOp, FloatClass, FloatMode, FloatType, IntType, MinMaxMode, Op, Rounding, TernaryOp,
+    BinaryOp, FloatClass, FloatMode, FloatType, IntType, MinMaxMode, Op, Rounding, Src, TernaryOp,
     UnaryOp,
 };
 use crate::ptx::{Operand, ScalarType};
@@ -12,6 +12,7 @@ use super::function::Lowering;
 use super::instruction::Inst;
 use super::integer;
 use super::operand::{float_type, int_type, is_float};
+use super::pair;
 
 impl<'a> Lowering<'_, '_, 'a> {
     /// `d = op(a)`, all of type `ty`.
@@ -65,6 +66,8 @@ pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a
     let ty = inst.take_type()?;
     if is_float(ty) {
         lower_float(l, inst, ty)
+    } else if matches!(ty, ScalarType::U16x2 | ScalarType::S16x2) {
+        pair::lower(l, inst, ty)
     } else {
         integer::lower_arithmetic(l, inst, ty)
     }
@@ -194,9 +197,43 @@ fn lower_fma<'m, 'a>(
     let op = match (relu, is_small(float)) {
         (false, _) => TernaryOp::Fma(float, mode),
         (true, true) if !mode.flush && !mode.saturate => TernaryOp::FmaRelu(float),
+        (true, true) if !mode.saturate => return lower_fma_flush_relu(l, inst, ty, float, mode),
         _ => return Err("this combination with .relu is not supported".to_owned()),
     };
     l.ternary(op, ty, inst.finish()?)
+}
+
+/// `fma.rn.ftz.relu`: the larger of the result and zero, NaN if it is NaN.
+fn lower_fma_flush_relu<'m, 'a>(
+    l: &mut Lowering<'_, 'm, 'a>,
+    inst: &mut Inst<'m, 'a>,
+    ty: ScalarType,
+    float: FloatType,
+    mode: FloatMode,
+) -> Result<()> {
+    let [d, a, b, c] = inst.finish()?;
+    let (a, b, c) = (l.source(a, ty)?, l.source(b, ty)?, l.source(c, ty)?);
+    let fused = l.temporary32()?;
+    let op = TernaryOp::Fma(float, mode);
+    l.emit(Op::Ternary {
+        op,
+        dst: fused,
+        a,
+        b,
+        c,
+    });
+    let dst = l.destination(d, ty)?;
+    let mode = MinMaxMode {
+        nan: true,
+        ..MinMaxMode::default()
+    };
+    l.emit(Op::Binary {
+        op: BinaryOp::FloatMax { ty: float, mode },
+        dst,
+        a: fused.into(),
+        b: Src::Imm(0),
+    });
+    Ok(())
 }
 
 /// `rcp sqrt rsqrt sin cos lg2 ex2 tanh copysign testp`

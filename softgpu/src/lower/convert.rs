@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `cvt` in all its forms.
 
-use crate::ir::{self, FloatType, IntType, Op, Reg, Rounding, Src, UnaryOp, Width};
+mod float8;
+
+use crate::ir::{
+    self, BinaryOp, FloatType, IntType, MinMaxMode, Op, Reg, Rounding, Src, UnaryOp, Width,
+};
 use crate::ptx::ScalarType;
 
 use super::error::Result;
@@ -18,6 +22,8 @@ struct Mode {
     flush: bool,
     saturate: bool,
     relu: bool,
+    /// `.satfinite`
+    finite: bool,
 }
 
 fn take_rounding(inst: &mut Inst<'_, '_>) -> Option<(Rounding, bool)> {
@@ -48,10 +54,15 @@ pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a
         flush: inst.take("ftz"),
         saturate: inst.take("sat"),
         relu: inst.take("relu"),
+        finite: inst.take("satfinite"),
     };
     let to = inst.take_type()?;
     let from = inst.take_type()?;
     match to {
+        ScalarType::E4m3x2 | ScalarType::E5m2x2 => float8::lower_pack(l, inst, to, from, mode),
+        ScalarType::F16x2 if float8::format(from).is_some() => {
+            float8::lower_unpack(l, inst, from, mode)
+        }
         ScalarType::F16x2 | ScalarType::Bf16x2 => lower_float_pack(l, inst, to, from, mode),
         ScalarType::Tf32 => lower_tf32(l, inst, from, mode),
         ScalarType::Pred
@@ -62,6 +73,9 @@ pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a
         | ScalarType::B128 => Err(format!("no conversion to {to:?}")),
         _ => {
             mode.check(to, from)?;
+            if mode.finite {
+                return lower_finite(l, inst, to, from, mode);
+            }
             lower_scalar(l, inst, to, from, mode)
         }
     }
@@ -97,8 +111,11 @@ impl Mode {
         if self.flush && !flushable {
             return Err(".ftz needs a single-precision operand".to_owned());
         }
-        if self.relu && !(small(to) && from == ScalarType::F32) {
-            return Err(format!("no .relu from {from:?} to {to:?}"));
+        if (self.relu || self.finite) && !(small(to) && from == ScalarType::F32) {
+            return Err(format!("no .relu or .satfinite from {from:?} to {to:?}"));
+        }
+        if self.finite && (self.flush || self.saturate) {
+            return Err(".satfinite goes with .relu only".to_owned());
         }
         Ok(())
     }
@@ -279,6 +296,62 @@ fn unsigned_of(bytes: u32) -> IntType {
     }
 }
 
+/// `cvt.rn.satfinite.f16.f32`
+fn lower_finite<'m, 'a>(
+    l: &mut Lowering<'_, 'm, 'a>,
+    inst: &mut Inst<'m, 'a>,
+    to: ScalarType,
+    from: ScalarType,
+    mode: Mode,
+) -> Result<()> {
+    let [d, a] = inst.finish()?;
+    let a = l.source(a, from)?;
+    let rounded = l.temporary32()?;
+    l.emit(Op::Convert {
+        to: scalar_type(to)?,
+        from: scalar_type(from)?,
+        dst: rounded,
+        a,
+        rounding: mode.rounding.unwrap_or_default(),
+        integral: false,
+        flush: false,
+        saturate: false,
+        relu: mode.relu,
+    });
+    let dst = l.destination(d, to)?;
+    hold_finite(l, float_type(to)?, dst, rounded)
+}
+
+/// Holds a value within the finite ones; a NaN becomes the canonical one.
+fn hold_finite(l: &mut Lowering<'_, '_, '_>, ty: FloatType, dst: Reg, a: Reg) -> Result<()> {
+    let (largest, sign) = match ty {
+        FloatType::F16 => (0x7bff, 0x8000),
+        FloatType::F16x2 => (0x7bff_7bff, 0x8000_8000),
+        FloatType::Bf16 => (0x7f7f, 0x8000),
+        FloatType::Bf16x2 => (0x7f7f_7f7f, 0x8000_8000),
+        // TF32: the bits below its fraction are zero.
+        _ => (0x7f7f_e000, 0x8000_0000),
+    };
+    let mode = MinMaxMode {
+        nan: true,
+        ..MinMaxMode::default()
+    };
+    let bounded = l.temporary32()?;
+    l.emit(Op::Binary {
+        op: BinaryOp::FloatMin { ty, mode },
+        dst: bounded,
+        a: a.into(),
+        b: Src::Imm(largest),
+    });
+    l.emit(Op::Binary {
+        op: BinaryOp::FloatMax { ty, mode },
+        dst,
+        a: bounded.into(),
+        b: Src::Imm(largest | sign),
+    });
+    Ok(())
+}
+
 /// `cvt.rn{.relu}.f16x2.f32 d, a, b`
 fn lower_float_pack<'m, 'a>(
     l: &mut Lowering<'_, 'm, 'a>,
@@ -301,14 +374,18 @@ fn lower_float_pack<'m, 'a>(
     let (high, low) = (l.source(high, from)?, l.source(low, from)?);
     let dst = l.destination(d, to)?;
     let to: FloatType = float_type(to)?;
+    let rounded = if mode.finite { l.temporary32()? } else { dst };
     l.emit(Op::ConvertPack {
         to,
-        dst,
+        dst: rounded,
         high,
         low,
         rounding,
         relu: mode.relu,
     });
+    if mode.finite {
+        hold_finite(l, to, dst, rounded)?;
+    }
     Ok(())
 }
 
@@ -319,26 +396,58 @@ fn lower_tf32<'m, 'a>(
     mode: Mode,
 ) -> Result<()> {
     let Mode {
-        rounding,
+        rounding: Some(rounding),
         integral: false,
         flush: false,
         saturate: false,
-        relu: false,
+        relu,
+        finite,
     } = mode
     else {
         return Err("no such conversion to TF32".to_owned());
     };
-    let rounding =
-        match rounding {
-            Some(
-                rounding @ (Rounding::NearestAway | Rounding::NearestEven | Rounding::TowardZero),
-            ) if from == ScalarType::F32 => rounding,
-            _ => return Err("no such conversion to TF32".to_owned()),
-        };
+    let is_away = rounding == Rounding::NearestAway;
+    let is_known = is_away || matches!(rounding, Rounding::NearestEven | Rounding::TowardZero);
+    if !is_known || is_away && relu || from != ScalarType::F32 {
+        return Err("no such conversion to TF32".to_owned());
+    }
     let [d, a] = inst.finish()?;
     let a = l.source(a, from)?;
     let dst = l.destination(d, ScalarType::B32)?;
-    l.emit(Op::ConvertTf32 { dst, a, rounding });
+    let rounded = if relu || finite {
+        l.temporary32()?
+    } else {
+        dst
+    };
+    l.emit(Op::ConvertTf32 {
+        dst: rounded,
+        a,
+        rounding,
+    });
+    let held = if finite && relu {
+        l.temporary32()?
+    } else {
+        dst
+    };
+    if finite {
+        hold_finite(l, FloatType::F32, held, rounded)?;
+    }
+    if relu {
+        let a = if finite { held } else { rounded };
+        let mode = MinMaxMode {
+            nan: true,
+            ..MinMaxMode::default()
+        };
+        l.emit(Op::Binary {
+            op: BinaryOp::FloatMax {
+                ty: FloatType::F32,
+                mode,
+            },
+            dst,
+            a: a.into(),
+            b: Src::Imm(0),
+        });
+    }
     Ok(())
 }
 

@@ -168,7 +168,7 @@ fn dispatch<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Re
         "call" => call::lower(l, inst),
         "mma" | "ldmatrix" | "stmatrix" | "movmatrix" => matrix::lower(l, inst),
         "wmma" => fragment::lower(l, inst),
-        "vabsdiff4" => video::lower(l, inst),
+        opcode if video::is_video(opcode) => video::lower(l, inst),
         _ => Err("it is not supported".to_owned()),
     }
 }

@@ -49,6 +49,9 @@ pub(super) fn lower_arithmetic<'m, 'a>(
     ty: ScalarType,
 ) -> Result<()> {
     let int = arithmetic_int(ty)?;
+    if matches!(inst.opcode, "min" | "max") && inst.take("relu") {
+        return lower_relu(l, inst, ty);
+    }
     match inst.opcode {
         "add" | "sub" => {
             let is_add = inst.opcode == "add";
@@ -87,6 +90,40 @@ pub(super) fn lower_arithmetic<'m, 'a>(
         "abs" if is_signed(int) => l.unary(UnaryOp::Abs(int), ty, inst.finish()?),
         _ => Err(format!("no such instruction of {ty:?}")),
     }
+}
+
+/// `min.relu.s32` and `max.relu.s32`: a negative result becomes zero.
+fn lower_relu<'m, 'a>(
+    l: &mut Lowering<'_, 'm, 'a>,
+    inst: &mut Inst<'m, 'a>,
+    ty: ScalarType,
+) -> Result<()> {
+    if ty != ScalarType::S32 {
+        return Err(".relu needs .s32 or .s16x2".to_owned());
+    }
+    let int = IntType::S32;
+    let op = if inst.opcode == "min" {
+        BinaryOp::Min(int)
+    } else {
+        BinaryOp::Max(int)
+    };
+    let [d, a, b] = inst.finish()?;
+    let (a, b) = (l.source(a, ty)?, l.source(b, ty)?);
+    let chosen = l.temporary32()?;
+    l.emit(Op::Binary {
+        op,
+        dst: chosen,
+        a,
+        b,
+    });
+    let dst = l.destination(d, ty)?;
+    l.emit(Op::Binary {
+        op: BinaryOp::Max(int),
+        dst,
+        a: chosen.into(),
+        b: Src::Imm(0),
+    });
+    Ok(())
 }
 
 fn is_signed(int: IntType) -> bool {
@@ -221,6 +258,28 @@ fn lower_24<'m, 'a>(
         ("mul24", Half::Low) => l.binary(BinaryOp::Mul24Low(int), ty, inst.finish()?),
         ("mul24", Half::High) => l.binary(BinaryOp::Mul24High(int), ty, inst.finish()?),
         ("mad24", Half::Low) => l.ternary(TernaryOp::Mad24Low(int), ty, inst.finish()?),
+        ("mad24", Half::High) if inst.take("sat") => {
+            if int != IntType::S32 {
+                return Err(".sat needs .s32".to_owned());
+            }
+            let [d, a, b, c] = inst.finish()?;
+            let (a, b, c) = (l.source(a, ty)?, l.source(b, ty)?, l.source(c, ty)?);
+            let product = l.temporary32()?;
+            l.emit(Op::Binary {
+                op: BinaryOp::Mul24High(int),
+                dst: product,
+                a,
+                b,
+            });
+            let dst = l.destination(d, ty)?;
+            l.emit(Op::Binary {
+                op: BinaryOp::AddSaturate,
+                dst,
+                a: product.into(),
+                b: c,
+            });
+            Ok(())
+        }
         ("mad24", Half::High) => l.ternary(TernaryOp::Mad24High(int), ty, inst.finish()?),
         _ => Err("it needs .lo or .hi".to_owned()),
     }

@@ -28,6 +28,7 @@ mod matrix;
 mod memory;
 mod names;
 mod operand;
+mod pair;
 mod program;
 mod propagate;
 mod shared;

@@ -439,6 +439,8 @@ pub enum Operand<'a> {
     Immediate(Immediate),
     /// `( … )` of a call.
     List(OperandRange),
+    /// `-r` of `vmad`.
+    Minus(&'a str),
     /// `!p`
     Negated(&'a str),
     /// `p|q`: both parts in the pool, the first one may be a vector.

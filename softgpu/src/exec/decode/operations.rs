@@ -820,7 +820,11 @@ impl Decoder<'_> {
         };
         Ok(Code {
             combine: self.combine(frame, combine)?,
-            imm: compare::true_value(result),
+            imm: match result {
+                // Each half is a mask of its own.
+                ScalarType::Int(_) if is_packed => 0xffff,
+                _ => compare::true_value(result),
+            },
             second: if is_packed {
                 Operand::register(0)
             } else {
@@ -1071,9 +1075,11 @@ fn unary_widths(op: UnaryOp) -> (bool, bool) {
         | UnaryOp::ReciprocalSqrt { ty, .. }
         | UnaryOp::Exp2 { ty, .. }
         | UnaryOp::Tanh(ty) => both(float_wide(ty)),
-        UnaryOp::Log2 { .. } | UnaryOp::Sin { .. } | UnaryOp::Cos { .. } | UnaryOp::HighHalf32 => {
-            both(false)
-        }
+        UnaryOp::Log2 { .. }
+        | UnaryOp::Sin { .. }
+        | UnaryOp::Cos { .. }
+        | UnaryOp::HighHalf32
+        | UnaryOp::UnpackFloat8(_) => both(false),
         UnaryOp::LowHalf64 | UnaryOp::HighHalf64 => (true, false),
     }
 }
@@ -1106,9 +1112,12 @@ fn binary_widths(op: BinaryOp) -> [bool; 3] {
         | O::FloatMin { ty, .. }
         | O::FloatMax { ty, .. }
         | O::CopySign(ty) => [float_wide(ty); 3],
-        O::AddSaturate | O::SubSaturate | O::Pack32 | O::BitMaskClamp | O::BitMaskWrap => {
-            [false; 3]
-        }
+        O::PackFloat8 { .. }
+        | O::AddSaturate
+        | O::SubSaturate
+        | O::Pack32
+        | O::BitMaskClamp
+        | O::BitMaskWrap => [false; 3],
     }
 }
 

@@ -207,9 +207,21 @@ impl<'a> Parser<'a> {
                     Operand::Immediate(super::super::ast::Immediate::Int(i64::from(value == 0)))
                 }
             }
+            Kind::Punctuation(b'-') if self.minus_of_register() => {
+                self.advance();
+                Operand::Minus(self.word()?)
+            }
             _ => Operand::Immediate(self.immediate()?),
         };
         Ok(operand)
+    }
+
+    /// Whether a register follows the minus sign, not a number.
+    fn minus_of_register(&self) -> bool {
+        let rest = self.source.get(self.token.end as usize..);
+        let rest = rest.unwrap_or_default().trim_start();
+        let is_name = rest.starts_with(|c: char| c.is_alphabetic() || "_$%".contains(c));
+        is_name && !rest.starts_with("WARP_SZ")
     }
 
     fn word_operand(&mut self) -> Result<Operand<'a>> {
