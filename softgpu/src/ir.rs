@@ -1296,7 +1296,8 @@ pub enum Op {
     },
     /// `add.cc addc sub.cc subc mad.cc madc`: `a + b + carry` or `a - b - borrow` in 32 or 64 bits.
     /// `mad` forms: lower as [`BinaryOp::MulLow`]/[`BinaryOp::MulHigh`] into a scratch slot, then
-    /// this. The carry of `sub` is a **borrow** (true: a < b + borrow-in).
+    /// this. The flag of `sub` is the carry of `a + !b + 1`: false means a borrow. Code of CUDA's own
+    /// headers (the division of 128 bits) reads it with `addc`, as GPUs have it.
     Carry {
         /// B32 or B64.
         width: Width,

@@ -312,9 +312,11 @@ pub(crate) unsafe fn run_carry(lanes: &mut Lanes, code: &Code) -> Step {
             }
             let a = scalar::read(lanes, carry.a, warp);
             let b = scalar::read(lanes, carry.b, warp);
+            // A subtraction adds the complement: its carry is set where nothing is borrowed.
+            let inverted = if carry.subtract { u32::MAX } else { 0 };
             let incoming = carry
                 .carry_in
-                .map_or(0, |index| *lanes.predicate(index).add(warp));
+                .map_or(0, |index| *lanes.predicate(index).add(warp) ^ inverted);
             let mut out = [0_u64; WARP];
             let mut outgoing = 0;
             for lane in 0..WARP {
@@ -347,7 +349,7 @@ pub(crate) unsafe fn run_carry(lanes: &mut Lanes, code: &Code) -> Step {
             super::atomic::put(lanes, carry.dst, warp, mask, &out);
             if let Some(index) = carry.carry_out {
                 let word = lanes.predicate(index).add(warp);
-                *word = (*word & !mask) | (outgoing & mask);
+                *word = (*word & !mask) | ((outgoing ^ inverted) & mask);
             }
         }
     }
