@@ -24,6 +24,8 @@ mod parameters;
 mod payload;
 mod plan;
 mod platform;
+#[cfg(test)]
+mod tests;
 mod update;
 mod world;
 

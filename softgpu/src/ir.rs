@@ -1163,6 +1163,8 @@ pub enum Builtin {
     Malloc,
     /// `free(b64 pointer @0)`.
     Free,
+    /// `cudaGraphSetConditional(b64 handle @0, b32 value @8)`: the handle is an address.
+    SetConditional,
     /// A function of `libcudadevrt`; [`DeviceCall::offsets`] tells its parameter area.
     Device(DeviceCall),
 }

@@ -159,6 +159,15 @@ pub(crate) fn run(
                 let address = launch.memory.alloc(bytes.max(1)).unwrap_or(0);
                 call.set_result(8, address, 8);
             }
+            Builtin::SetConditional => {
+                let (address, value) = (call.argument(0, 8), call.argument(8, 4) as u32);
+                if !call.write(address, &value.to_le_bytes()) {
+                    return Err(BuiltinError::BadPointer {
+                        lane: lane as u32,
+                        address,
+                    });
+                }
+            }
             Builtin::Free => {
                 let address = call.argument(0, 8);
                 if address != 0 && launch.memory.free(address).is_err() {

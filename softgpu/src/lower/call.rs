@@ -159,6 +159,7 @@ impl Signature {
             ),
             Builtin::Malloc => (&[ScalarType::B64], &[ScalarType::B64]),
             Builtin::Free => (&[ScalarType::B64], &[]),
+            Builtin::SetConditional => (&[ScalarType::B64, ScalarType::B32], &[]),
             Builtin::Device(call) => return Self::of_device_call(call),
         };
         Self {
