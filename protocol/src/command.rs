@@ -54,6 +54,7 @@
 //! | `cuLaunchKernel` | posted | [`Launch`], attributes, parameters | | |
 //! | `cuLaunchHostFunc`, `cuStreamAddCallback` | posted | [`HostFunction`] | | |
 //! | `HOST_FUNCTION_RETURNED` | posted | [`Word`]: number of the call | | |
+//! | `cuOccupancyMaxPotentialClusterSize`, `cuOccupancyMaxActiveClusters` | sync | [`Launch`], attributes | | one word |
 //! | `PING` | sync | none | | |
 //!
 //! A failed sync message answers with its status and, but for compilers' logs, no body and no

@@ -10,6 +10,9 @@ use gvirtus_abi::{
 use gvirtus_protocol::command::{ATTRIBUTE_BYTES, Launch};
 use gvirtus_protocol::frame::CommandHeader;
 use gvirtus_protocol::limits::{LAUNCH_ATTRIBUTES_MAX, PARAMETER_BYTES_MAX};
+use gvirtus_protocol::opcode::{self, Opcode};
+
+use zerocopy::little_endian::U64 as Word;
 
 use super::error::{Failure, SessionError};
 use super::handles::Handles;
@@ -56,6 +59,45 @@ impl Session {
             self.launch_extended(&launch, function, stream, parameter_bytes, attributes)?;
         }
         Ok(())
+    }
+
+    /// `cuOccupancyMaxPotentialClusterSize` and `cuOccupancyMaxActiveClusters`, in the current
+    /// context.
+    pub(super) fn cluster_occupancy(
+        &mut self,
+        opcode: Opcode,
+        body: &[u8],
+    ) -> Result<Vec<Word>, Failure> {
+        let (launch, rest) = read_prefix::<Launch>(opcode, body)?;
+        let attribute_count = launch.attribute_count.get() as usize;
+        if attribute_count > LAUNCH_ATTRIBUTES_MAX
+            || rest.len() != attribute_count * ATTRIBUTE_BYTES
+        {
+            return Err(SessionError::Body(opcode).into());
+        }
+        let function = self.handles.function(self.driver, launch.function.get())?;
+        let mut attributes = parse_attributes(&self.handles, rest)?;
+        let config = config(&launch, CUstream::NULL, &mut attributes);
+        let mut count = 0;
+        // SAFETY: the output is a local, the function belongs to the current context; the
+        // attributes are as many as told.
+        check(unsafe {
+            match opcode {
+                opcode::cuOccupancyMaxPotentialClusterSize => {
+                    self.driver.cuOccupancyMaxPotentialClusterSize(
+                        &raw mut count,
+                        function,
+                        &raw const config,
+                    )
+                }
+                _ => self.driver.cuOccupancyMaxActiveClusters(
+                    &raw mut count,
+                    function,
+                    &raw const config,
+                ),
+            }
+        })?;
+        Ok(vec![Word::new(u64::try_from(count).unwrap_or(0))])
     }
 
     /// In a body they are at any address, a driver may want them aligned.
@@ -105,18 +147,7 @@ impl Session {
         mut parameter_bytes: usize,
         mut attributes: Vec<CUlaunchAttribute>,
     ) -> Result<(), CUresult> {
-        let config = CUlaunchConfig {
-            gridDimX: launch.grid[0].get(),
-            gridDimY: launch.grid[1].get(),
-            gridDimZ: launch.grid[2].get(),
-            blockDimX: launch.block[0].get(),
-            blockDimY: launch.block[1].get(),
-            blockDimZ: launch.block[2].get(),
-            sharedMemBytes: launch.shared_bytes.get(),
-            hStream: stream,
-            attrs: attributes.as_mut_ptr(),
-            numAttrs: launch.attribute_count.get(),
-        };
+        let config = config(launch, stream, &mut attributes);
         let mut extra = Extra::new(&mut self.parameters, &mut parameter_bytes);
         // SAFETY: as above; the attributes are as many as told and hold no pointers of the
         // client's.
@@ -128,6 +159,26 @@ impl Session {
                 extra.pointer(),
             )
         })
+    }
+}
+
+/// Points to the attributes, which must outlive it.
+fn config(
+    launch: &Launch,
+    stream: CUstream,
+    attributes: &mut [CUlaunchAttribute],
+) -> CUlaunchConfig {
+    CUlaunchConfig {
+        gridDimX: launch.grid[0].get(),
+        gridDimY: launch.grid[1].get(),
+        gridDimZ: launch.grid[2].get(),
+        blockDimX: launch.block[0].get(),
+        blockDimY: launch.block[1].get(),
+        blockDimZ: launch.block[2].get(),
+        sharedMemBytes: launch.shared_bytes.get(),
+        hStream: stream,
+        attrs: attributes.as_mut_ptr(),
+        numAttrs: launch.attribute_count.get(),
     }
 }
 

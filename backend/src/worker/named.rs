@@ -62,6 +62,9 @@ impl Session {
                 let (get, name) = read_prefix::<GetGlobal>(opcode, body)?;
                 self.get_managed(get.image.get(), name)
             }
+            opcode::cuOccupancyMaxPotentialClusterSize | opcode::cuOccupancyMaxActiveClusters => {
+                self.cluster_occupancy(opcode, body)
+            }
             opcode::cuFuncGetAttribute => self.function_attributes(&read(opcode, body)?),
             opcode::cuKernelGetAttribute => self.kernel_attributes(&read(opcode, body)?),
             opcode::cuMemAlloc_v2 => self.allocate(word(header, body)?),

@@ -132,22 +132,9 @@ pub unsafe fn cuLaunchKernelEx(
     kernelParams: *mut *mut c_void,
     extra: *mut *mut c_void,
 ) -> Status {
-    let config = required(config.cast_mut())?;
-    // SAFETY: not null, and then valid for reading by the caller's promise.
-    let config = unsafe { config.read() };
-    let shape = Shape {
-        grid: [config.gridDimX, config.gridDimY, config.gridDimZ],
-        block: [config.blockDimX, config.blockDimY, config.blockDimZ],
-        shared_bytes: config.sharedMemBytes,
-    };
-    let attributes: &[CUlaunchAttribute] = match config.numAttrs {
-        0 => &[],
-        count => {
-            let attributes = required(config.attrs)?;
-            // SAFETY: the caller promises `numAttrs` attributes.
-            unsafe { std::slice::from_raw_parts(attributes, count as usize) }
-        }
-    };
+    // SAFETY: the caller's promise.
+    let (config, attributes) = unsafe { launch_config(config)? };
+    let shape = Shape::of(&config);
     // SAFETY: the caller's promise.
     unsafe {
         launch(
@@ -160,6 +147,55 @@ pub unsafe fn cuLaunchKernelEx(
             extra,
         )
     }
+}
+
+/// A launch configuration and its attributes.
+///
+/// # Safety
+///
+/// `config` is null or a whole structure with as many attributes as it says.
+pub(super) unsafe fn launch_config<'a>(
+    config: *const CUlaunchConfig,
+) -> Result<(CUlaunchConfig, &'a [CUlaunchAttribute]), CUresult> {
+    let config = required(config.cast_mut())?;
+    // SAFETY: not null, and then valid for reading by the caller's promise.
+    let config = unsafe { config.read() };
+    let attributes: &[CUlaunchAttribute] = match config.numAttrs {
+        0 => &[],
+        count => {
+            let attributes = required(config.attrs)?;
+            // SAFETY: the caller promises `numAttrs` attributes.
+            unsafe { std::slice::from_raw_parts(attributes, count as usize) }
+        }
+    };
+    Ok((config, attributes))
+}
+
+/// A launch without parameters, as questions about one want it.
+pub(super) fn append_launch(
+    buffer: &mut Vec<u8>,
+    session: &Session,
+    context: Context,
+    kernel: &Kernel,
+    config: &CUlaunchConfig,
+    attributes: &[CUlaunchAttribute],
+) -> Status {
+    let limits = &session.devices[context.device as usize].launch_limits;
+    let shape = Shape::of(config);
+    let body = Launch {
+        function: U64::new(kernel.number.to_word()),
+        stream: U64::new(0),
+        grid: shape.grid.map(U32::new),
+        block: shape.block.map(U32::new),
+        shared_bytes: U32::new(shape.shared_bytes),
+        attribute_count: U32::new(check_attributes(attributes, limits)?),
+        parameter_bytes: U32::new(0),
+    };
+    buffer.extend_from_slice(body.as_bytes());
+    for attribute in attributes.iter().filter(|a| !is_ignored(a)) {
+        append_attribute(buffer, attribute);
+    }
+    Ok(())
 }
 
 /// # Safety
@@ -350,6 +386,14 @@ fn judge(session: &Session, kernel: &Kernel, context: Context) -> Status {
 }
 
 impl Shape {
+    fn of(config: &CUlaunchConfig) -> Self {
+        Self {
+            grid: [config.gridDimX, config.gridDimY, config.gridDimZ],
+            block: [config.blockDimX, config.blockDimY, config.blockDimZ],
+            shared_bytes: config.sharedMemBytes,
+        }
+    }
+
     /// Whether a device can have such a grid at all.
     #[inline]
     fn check_device(&self, limits: &LaunchLimits) -> Status {

@@ -24,6 +24,7 @@
 )]
 
 mod captured;
+mod cluster;
 mod context;
 mod copy;
 mod device;
@@ -57,6 +58,7 @@ pub use self::captured::{
     cuMemsetD2D32Async, cuMemsetD8_v2, cuMemsetD8Async, cuMemsetD16_v2, cuMemsetD16Async,
     cuMemsetD32_v2, cuMemsetD32Async, cuStreamQuery, cuStreamWaitEvent,
 };
+pub use self::cluster::*;
 pub use self::context::*;
 // Nor this one.
 pub use self::context::cuCtxSetCacheConfig;

@@ -53,9 +53,9 @@ struct Shape {
 
 /// Attributes that are more than hints.
 #[derive(Default)]
-struct Attributes {
+pub(super) struct Attributes {
     is_cooperative: bool,
-    cluster: Option<[u32; 3]>,
+    pub(super) cluster: Option<[u32; 3]>,
     priority: Option<i32>,
     /// To be recorded when the kernel is complete, which is never too early.
     events: Vec<CUevent>,
@@ -350,7 +350,28 @@ unsafe fn extra_buffer<'a>(extra: *mut *mut c_void) -> Result<&'a [u8], CUresult
     Err(invalid)
 }
 
-fn read_attributes(attributes: &[CUlaunchAttribute]) -> Result<Attributes, CUresult> {
+/// A launch configuration and its attributes.
+///
+/// # Safety
+///
+/// `config` is null or a whole structure with as many attributes as it says.
+pub(super) unsafe fn read_config<'a>(
+    config: *const CUlaunchConfig,
+) -> Result<(CUlaunchConfig, &'a [CUlaunchAttribute]), CUresult> {
+    if config.is_null() {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    // SAFETY: the caller's promise: not null, and then a whole structure.
+    let config = unsafe { config.read_unaligned() };
+    if config.numAttrs > ATTRIBUTES_MAX || (config.numAttrs > 0 && config.attrs.is_null()) {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    // SAFETY: the caller's promise: as many attributes as it says.
+    let attributes = unsafe { read_array(config.attrs.cast_const(), config.numAttrs as usize) };
+    Ok((config, attributes))
+}
+
+pub(super) fn read_attributes(attributes: &[CUlaunchAttribute]) -> Result<Attributes, CUresult> {
     use CUlaunchAttributeID as A;
     let mut read = Attributes::default();
     for attribute in attributes {
@@ -501,16 +522,8 @@ pub(crate) unsafe fn cuLaunchKernelEx(
     kernelParams: *mut *mut c_void,
     extra: *mut *mut c_void,
 ) -> Result<(), CUresult> {
-    if config.is_null() {
-        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
-    }
-    // SAFETY: the contract of cuda.h: not null, and then a whole structure.
-    let config = unsafe { config.read_unaligned() };
-    if config.numAttrs > ATTRIBUTES_MAX || (config.numAttrs > 0 && config.attrs.is_null()) {
-        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
-    }
-    // SAFETY: the contract of cuda.h: as many attributes as it says.
-    let given = unsafe { read_array(config.attrs.cast_const(), config.numAttrs as usize) };
+    // SAFETY: the same contract.
+    let (config, given) = unsafe { read_config(config)? };
     let attributes = read_attributes(given)?;
     let shape = Shape {
         grid: [config.gridDimX, config.gridDimY, config.gridDimZ],

@@ -2,11 +2,12 @@
 //! Occupancy (`cuda.h`: "Occupancy"): how many blocks a multiprocessor of the reported compute
 //! capability holds. Programs choose their grids by it, so it is computed as for the real thing.
 
-use gvirtus_abi::{CUfunction, CUoccupancyB2DSize, CUresult};
+use gvirtus_abi::{CUfunction, CUlaunchConfig, CUoccupancyB2DSize, CUresult};
 
 use super::architecture;
 use super::arguments::out;
 use super::function::{self, Function};
+use super::launch;
 use super::limits::{REGISTER_GRANULE, REGISTERS_PER_MULTIPROCESSOR, SHARED_GRANULE_BYTES};
 use crate::limits::WARP_SIZE;
 
@@ -199,6 +200,62 @@ pub(crate) unsafe fn cuOccupancyAvailableDynamicSMemPerBlock(
     }
     out!(dynamicSmemSize = demand.available_shared(blocks) as usize);
     Ok(())
+}
+
+/// Of any size that the kernel allows a cluster runs, because its blocks run in turns; what limits
+/// is whether a block runs at all.
+pub(crate) unsafe fn cuOccupancyMaxPotentialClusterSize(
+    clusterSize: *mut i32,
+    func: CUfunction,
+    config: *const CUlaunchConfig,
+) -> Result<(), CUresult> {
+    let function = function::find(func)?;
+    // SAFETY: the same contract.
+    let (threads, dynamic, _) = unsafe { cluster_question(config)? };
+    let limit = function.settings.max_cluster_blocks();
+    let limit = limit.min(function.kernel().max_cluster_blocks.unwrap_or(limit));
+    let has_room = Demand::of(&function).blocks(threads, dynamic) > 0;
+    out!(clusterSize = if has_room { limit as i32 } else { 0 });
+    Ok(())
+}
+
+pub(crate) unsafe fn cuOccupancyMaxActiveClusters(
+    numClusters: *mut i32,
+    func: CUfunction,
+    config: *const CUlaunchConfig,
+) -> Result<(), CUresult> {
+    let function = function::find(func)?;
+    // SAFETY: the same contract.
+    let (threads, dynamic, cluster) = unsafe { cluster_question(config)? };
+    let cluster = cluster.or(function.settings.required_cluster());
+    let blocks = cluster.map_or(1, |cluster| cluster.iter().product());
+    if blocks == 0 || blocks > function.settings.max_cluster_blocks() {
+        return Err(CUresult::CUDA_ERROR_INVALID_CLUSTER_SIZE);
+    }
+    let each = Demand::of(&function).blocks(threads, dynamic);
+    let resident = each * function.context.device.multiprocessors;
+    // One always runs, as its blocks may do so in turns.
+    out!(numClusters = (resident / blocks).max(each.min(1)) as i32);
+    Ok(())
+}
+
+/// Threads of a block, its dynamic shared memory in bytes, and the cluster's dimensions.
+///
+/// # Safety
+///
+/// `config` is null or a whole structure with as many attributes as it says.
+unsafe fn cluster_question(
+    config: *const CUlaunchConfig,
+) -> Result<(u32, usize, Option<[u32; 3]>), CUresult> {
+    // SAFETY: the caller's promise.
+    let (config, attributes) = unsafe { launch::read_config(config)? };
+    let block = [config.blockDimX, config.blockDimY, config.blockDimZ];
+    let threads = block.into_iter().fold(1, u32::saturating_mul);
+    if threads == 0 {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    let cluster = launch::read_attributes(attributes)?.cluster;
+    Ok((threads, config.sharedMemBytes as usize, cluster))
 }
 
 fn check_flags(flags: u32) -> Result<(), CUresult> {
