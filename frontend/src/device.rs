@@ -24,6 +24,8 @@ pub(crate) struct LaunchLimits {
     pub(crate) threads_per_block: u64,
     /// Whether all blocks of a grid can run at once on request.
     pub(crate) is_cooperative: bool,
+    /// Multiprocessors, each of which has room for one block of a cooperative grid at least.
+    pub(crate) multiprocessors: u32,
 }
 
 impl Device {
@@ -50,6 +52,7 @@ impl Device {
             ],
             threads_per_block: limit(Attribute::CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK).into(),
             is_cooperative: snapshot.attribute(cooperative.0).is_none_or(|v| v != 0),
+            multiprocessors: limit(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT),
         };
         Self {
             snapshot,

@@ -67,3 +67,6 @@ pub(crate) const UNASKED_THREADS_MAX: u64 = 512;
 
 /// Operations of one `cuStreamBatchMemOp`, as `cuda.h` has it.
 pub(crate) const MEMORY_OPERATIONS_MAX: u32 = 256;
+
+/// Blocks of a cluster that every device with clusters runs.
+pub(crate) const PORTABLE_CLUSTER_BLOCKS: u64 = 8;

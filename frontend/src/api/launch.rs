@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::device::LaunchLimits;
 use crate::handle::{Key, Kind};
 use crate::image::{AttributesOf, ImageKind, Kernel, KernelLimits};
-use crate::limits::{UNASKED_SHARED_BYTES_MAX, UNASKED_THREADS_MAX};
+use crate::limits::{PORTABLE_CLUSTER_BLOCKS, UNASKED_SHARED_BYTES_MAX, UNASKED_THREADS_MAX};
 use crate::process::session;
 use crate::session::{Session, StreamRef};
 use crate::wire::Command;
@@ -262,7 +262,8 @@ unsafe fn launch_now(
     }
     let limits = &session.devices[context.device as usize].launch_limits;
     check_shape(shape, limits, function)?;
-    let is_doubtful = shape.is_doubtful(kernel.limits());
+    let is_doubtful = shape.is_doubtful(kernel.limits())
+        || attributes.iter().any(|a| shape.is_doubtful_with(a, limits));
     let attribute_count = check_attributes(attributes, limits)?;
     // SAFETY: the caller's promise.
     let parameters = unsafe { Parameters::new(&kernel, params, extra)? };
@@ -420,6 +421,26 @@ impl Shape {
             .threads_per_block
             .map_or(UNASKED_THREADS_MAX, u64::from);
         self.shared_bytes > shared_max || self.threads() > threads_max
+    }
+
+    /// Whether the driver may refuse it for an attribute.
+    fn is_doubtful_with(&self, attribute: &CUlaunchAttribute, limits: &LaunchLimits) -> bool {
+        match attribute.id {
+            Attribute::CU_LAUNCH_ATTRIBUTE_COOPERATIVE => {
+                let blocks = self.grid.iter().map(|size| u64::from(*size));
+                blocks.fold(1, u64::saturating_mul) > u64::from(limits.multiprocessors)
+            }
+            Attribute::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION => {
+                // SAFETY: the id tells which field is meant; all are plain numbers.
+                let cluster = unsafe { attribute.value.clusterDim };
+                let cluster = [cluster.x, cluster.y, cluster.z];
+                let blocks = cluster.iter().map(|size| u64::from(*size));
+                let mut axes = self.grid.iter().zip(cluster);
+                !(1..=PORTABLE_CLUSTER_BLOCKS).contains(&blocks.fold(1, u64::saturating_mul))
+                    || axes.any(|(size, cluster)| !size.is_multiple_of(cluster))
+            }
+            _ => false,
+        }
     }
 
     fn threads(&self) -> u64 {
