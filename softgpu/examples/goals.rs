@@ -117,11 +117,14 @@ impl Device {
             block: shape[1],
             dynamic_shared_bytes: 0,
             cooperative: false,
+            cluster: None,
         };
         let options = LaunchOptions {
             printf: &StdoutSink::new(),
             workers,
             cancel: None,
+            priority: 0,
+            device: None,
         };
         let statistics = launch(&self.module, kernel, &config, arguments, &options)?;
         Ok(statistics.lane_instructions)
