@@ -6,6 +6,7 @@
 
 mod coverage;
 mod demo;
+mod differential;
 mod dist;
 mod examples;
 mod fuzz;

@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use crate::process;
 use crate::terminal::{self, strong, verdict};
 use crate::workspace::Workspace;
-use crate::{demo, dist, examples, fuzz, numba, product, tidy};
+use crate::{demo, differential, dist, examples, fuzz, numba, product, tidy};
 
 /// Longer than any step takes from an empty build folder on two cores.
 const LIMIT: Duration = Duration::from_secs(75 * 60);
@@ -62,9 +62,7 @@ const STEPS: [Step; 14] = [
     },
     Step {
         name: "differential",
-        action: Action::Cargo(
-            "cargo test --locked --release --package gvirtus-softgpu --test differential",
-        ),
+        action: Action::Task("test --only differential", differential::run),
     },
     Step {
         name: "fuzz",

@@ -112,7 +112,7 @@ pub(crate) fn generate(table: &Table, choices: &Choices, seed: u64) -> Program {
         input_seed: random.next(),
     };
     let budget = 20 + random.below(160);
-    let mut generator = Generator {
+    let generator = Generator {
         random,
         table,
         choices,

@@ -3,7 +3,6 @@
 //! trees: `cargo test --release -p gvirtus-softgpu --test differential -- --help`.
 
 #![allow(
-    dead_code,
     clippy::precedence,
     clippy::cast_lossless,
     clippy::print_stdout,
@@ -11,7 +10,9 @@
 )]
 
 mod compare;
+mod compiled;
 mod convert;
+mod cuda;
 mod evaluate;
 mod exact;
 mod float;
@@ -27,6 +28,7 @@ mod single;
 mod types;
 mod watch;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use generate::{Choices, Target};
@@ -96,6 +98,10 @@ impl Session {
                 }
             }
         }
+        if let Some(path) = &self.options.compiled {
+            failures += self.compiled(path, &watch);
+            cases += self.options.cuda;
+        }
         let mut seeds = Random(self.seed);
         for _ in 0..self.options.cases {
             if failures >= FAILURES_MAX {
@@ -110,6 +116,35 @@ impl Session {
             failures += u32::from(!self.check(&program, seed));
         }
         self.verdict(cases, failures)
+    }
+
+    /// The kernels that nvcc has compiled; answers how many fail.
+    fn compiled(&self, path: &Path, watch: &watch::Watch) -> u32 {
+        let programs = compiled::programs(&self.table, self.seed, self.options.cuda);
+        let module = std::fs::read_to_string(path)
+            .map_err(|error| error.to_string())
+            .and_then(|text| self.machine.load(&text));
+        let module = match module {
+            Ok(module) => module,
+            Err(error) => {
+                println!("{}: {error}", path.display());
+                return self.options.cuda;
+            }
+        };
+        let mut failures = 0;
+        for (number, program) in programs.iter().enumerate() {
+            watch.begin(number as u64);
+            let kernel = cuda::kernel_name(number);
+            let checked = self
+                .machine
+                .check_kernel(program, &self.table, &module, &kernel);
+            if let Err(error) = checked {
+                println!("{kernel} of {}: {error}", path.display());
+                println!("its source and PTX are left there; seed {:#x}\n", self.seed);
+                failures += 1;
+            }
+        }
+        failures
     }
 
     fn dump(&self, name: &str, text: &str) {

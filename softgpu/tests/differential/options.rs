@@ -18,6 +18,8 @@ usage: differential [--cases N] [--seed S] [--level portable|v3|v4|all] [--case 
   --seed S    where they begin (one that never changes, and one of now)
   --level L   the executor's CPU level (all)
   --case S    only the kernel of this seed, shown and run
+  --nvcc PATH  compile some kernels from CUDA C with this compiler, too
+  --cuda N    how many of these of each seed (300)
   --dump FOLDER  write the text of each kernel there (one level only)
   --no-singles  leave out the kernels of one operation each";
 
@@ -28,6 +30,12 @@ pub(crate) struct Options {
     pub(crate) levels: Vec<String>,
     pub(crate) case: Option<u64>,
     pub(crate) singles: bool,
+    /// Programs that go through CUDA C.
+    pub(crate) cuda: u32,
+    /// The compiler for those.
+    pub(crate) nvcc: Option<PathBuf>,
+    /// What it made of them.
+    pub(crate) compiled: Option<PathBuf>,
     /// Folder for the text of every kernel.
     pub(crate) dump: Option<PathBuf>,
 }
@@ -56,6 +64,9 @@ impl Options {
             levels: LEVELS.map(str::to_owned).to_vec(),
             case: None,
             singles: true,
+            cuda: 300,
+            nvcc: None,
+            compiled: None,
             dump: None,
         };
         let mut arguments = std::env::args().skip(1);
@@ -72,6 +83,9 @@ impl Options {
                     options.case = Some(number(&value)?);
                     options.seeds.truncate(1);
                 }
+                "--cuda" => options.cuda = number(&value)? as u32,
+                "--nvcc" => options.nvcc = Some(value.into()),
+                "--compiled" => options.compiled = Some(value.into()),
                 "--dump" => options.dump = Some(value.into()),
                 "--level" if value == "all" => {}
                 "--level" if LEVELS.contains(&value.as_str()) => options.levels = vec![value],
@@ -88,6 +102,18 @@ pub(crate) fn run_each(options: &Options) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let mut result = ExitCode::SUCCESS;
+    let mut compiled = Vec::new();
+    if let (Some(nvcc), None) = (&options.nvcc, options.case) {
+        for seed in &options.seeds {
+            match super::compiled::compile(nvcc, *seed, options.cuda) {
+                Ok(path) => compiled.push(path),
+                Err(message) => {
+                    println!("{message}");
+                    return ExitCode::FAILURE;
+                }
+            }
+        }
+    }
     for level in &options.levels {
         for (index, seed) in options.seeds.iter().enumerate() {
             let mut command = Command::new(&program);
@@ -97,6 +123,10 @@ pub(crate) fn run_each(options: &Options) -> ExitCode {
             command.args(["--cases", &options.cases.to_string()]);
             if let Some(case) = options.case {
                 command.args(["--case", &case.to_string()]);
+            }
+            if let Some(path) = compiled.get(index) {
+                command.arg("--compiled").arg(path);
+                command.args(["--cuda", &options.cuda.to_string()]);
             }
             if let Some(folder) = &options.dump {
                 command.arg("--dump").arg(folder);
@@ -109,6 +139,12 @@ pub(crate) fn run_each(options: &Options) -> ExitCode {
                 result = ExitCode::FAILURE;
             }
         }
+    }
+    if result == ExitCode::SUCCESS
+        && let Some(folder) = compiled.first().and_then(|path| path.parent())
+    {
+        // What is left there is only clutter.
+        let _ = std::fs::remove_dir_all(folder);
     }
     result
 }

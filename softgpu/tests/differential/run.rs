@@ -41,10 +41,9 @@ impl Machine {
 
     /// Runs a program whose text is given and says how it differs from what it must give.
     pub(crate) fn check(&self, program: &Program, table: &Table, text: &str) -> Result<(), String> {
-        let run = AssertUnwindSafe(|| self.run(program, text));
-        let got = catch_unwind(run).unwrap_or_else(|_| Err("it panics".to_owned()))?;
-        let expected = evaluate(program, table);
-        compare(program, &expected, &got)
+        let load = AssertUnwindSafe(|| self.load(text));
+        let module = catch_unwind(load).unwrap_or_else(|_| Err("loading panics".to_owned()))?;
+        self.check_kernel(program, table, &module, KERNEL)
     }
 
     fn upload(&self, address: u64, values: impl Iterator<Item = u64>) {
@@ -65,12 +64,35 @@ impl Machine {
             .collect()
     }
 
-    fn run(&self, program: &Program, text: &str) -> Result<Outcome, String> {
+    /// Loads a text.
+    pub(crate) fn load(&self, text: &str) -> Result<LoadedModule, String> {
         let parsed = ptx::parse(text).map_err(|error| format!("it does not parse: {error}"))?;
         let lowered =
             lower::lower(&[parsed]).map_err(|error| format!("it is not lowered: {error}"))?;
-        let module = LoadedModule::instantiate(lowered, &self.memory)
-            .map_err(|error| format!("it cannot be loaded: {error}"))?;
+        LoadedModule::instantiate(lowered, &self.memory)
+            .map_err(|error| format!("it cannot be loaded: {error}"))
+    }
+
+    /// Runs a kernel of a loaded text and says how it differs from what it must give.
+    pub(crate) fn check_kernel(
+        &self,
+        program: &Program,
+        table: &Table,
+        module: &LoadedModule,
+        kernel: &str,
+    ) -> Result<(), String> {
+        let run = AssertUnwindSafe(|| self.run(program, module, kernel));
+        let got = catch_unwind(run).unwrap_or_else(|_| Err("it panics".to_owned()))?;
+        let expected = evaluate(program, table);
+        compare(program, &expected, &got)
+    }
+
+    fn run(
+        &self,
+        program: &Program,
+        module: &LoadedModule,
+        kernel: &str,
+    ) -> Result<Outcome, String> {
         let threads = program.threads() * program.grid as usize;
         let variables = program.kernel.variables.len();
         self.upload(self.inputs, program.inputs().into_iter().flatten());
@@ -80,20 +102,23 @@ impl Machine {
             .into_iter()
             .flat_map(u64::to_le_bytes)
             .collect();
-        let kernel = module.kernel(KERNEL).ok_or("there is no kernel")?;
+        let kernel = module.kernel(kernel).ok_or("there is no kernel")?;
         let config = LaunchConfig {
             grid: [program.grid, 1, 1],
             block: [program.block[0], program.block[1], 1],
             dynamic_shared_bytes: 0,
             cooperative: false,
+            cluster: None,
         };
         let cancel = AtomicBool::new(false);
         let options = LaunchOptions {
             printf: &StdoutSink::new(),
             workers: 1,
             cancel: Some(&cancel),
+            priority: 0,
+            device: None,
         };
-        launch(&module, kernel, &config, &parameters, &options)
+        launch(module, kernel, &config, &parameters, &options)
             .map_err(|fault| format!("it faults: {fault}"))?;
         let results = self.download(self.results, threads * variables);
         Ok(Outcome {
