@@ -8,7 +8,7 @@ use gvirtus_abi::table::{Function, Travel, driver_api};
 
 /// What is checked in the client before a command is sent, by the beginning of the name; the first
 /// that fits. The longer beginnings come first.
-const CHECKS: [(&str, &str); 12] = [
+const CHECKS: &[(&str, &str)] = &[
     (
         "cuMemsetD2D8",
         "memset_2d(session, dstDevice, dstPitch, Width, Height, 1)",
@@ -24,6 +24,10 @@ const CHECKS: [(&str, &str); 12] = [
     ("cuMemsetD8", "memset(session, dstDevice, N, 1)"),
     ("cuMemsetD16", "memset(session, dstDevice, N, 2)"),
     ("cuMemsetD32", "memset(session, dstDevice, N, 4)"),
+    (
+        "cuMemcpyPeer",
+        "copy(session, dstDevice, srcDevice, ByteCount)",
+    ),
     (
         "cuMemcpyDtoD",
         "copy(session, dstDevice, srcDevice, ByteCount)",

@@ -256,12 +256,14 @@ impl Memory {
         self.has_elsewhere.store(true, Ordering::Release);
     }
 
-    /// Ends [`Memory::enable_peer`].
+    /// Ends one [`Memory::enable_peer`].
     pub fn disable_peer(&self, peer: &Arc<Self>) {
-        self.elsewhere
-            .write()
-            .peers
-            .retain(|one| !ptr::eq(one.as_ptr(), Arc::as_ptr(peer)));
+        let peers = &mut self.elsewhere.write().peers;
+        let is_same = |one: &Weak<Self>| ptr::eq(one.as_ptr(), Arc::as_ptr(peer));
+        if let Some(index) = peers.iter().position(is_same) {
+            peers.swap_remove(index);
+            self.generation.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Whether a kernel may touch `len` bytes (at least 1) at `address`.

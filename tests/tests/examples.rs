@@ -9,10 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use gvirtus_tests::{Daemon, Finished, Way, product, run};
 use serde_json::Value;
 
-/// What softgpu must be for examples that need a newer device than it usually is.
-const NEWEST: (&str, &str) = ("GVIRTUS_SOFTGPU_COMPUTE_CAPABILITY", "9.0");
-/// The line in the source of such an example.
-const NEEDS_NEWEST: &str = "// device: compute capability 9.0";
+/// What softgpu must be for examples that need something else than it usually is: the line in the
+/// source of such an example, and the variable with its value.
+const SETUPS: [(&str, (&str, &str)); 2] = [
+    (
+        "// device: compute capability 9.0",
+        ("GVIRTUS_SOFTGPU_COMPUTE_CAPABILITY", "9.0"),
+    ),
+    ("// devices: 2", ("GVIRTUS_SOFTGPU_DEVICES", "2")),
+];
 
 /// What can be compared.
 #[derive(PartialEq, Eq)]
@@ -32,17 +37,19 @@ struct Run {
 #[test]
 fn examples_do_the_same_straight_and_remoted() {
     let daemon = Daemon::start();
-    let newest = Daemon::start_in(&[NEWEST], &[]);
+    let special = SETUPS.map(|(_, variable)| Daemon::start_in(&[variable], &[]));
     let usual = [daemon.unix(), daemon.tcp()];
-    let newer = [newest.unix(), newest.tcp()];
+    let special = special
+        .each_ref()
+        .map(|daemon| [daemon.unix(), daemon.tcp()]);
     let examples = product().examples();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut failures = Vec::new();
         while let Some(example) = examples.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let needs_newest = needs_newest(example);
-            let endpoints = if needs_newest { &newer } else { &usual };
-            failures.extend(compare(example, endpoints, needs_newest));
+            let setup = setup(example);
+            let endpoints = setup.map_or(&usual, |setup| &special[setup]);
+            failures.extend(compare(example, endpoints, setup));
         }
         failures
     };
@@ -56,25 +63,27 @@ fn examples_do_the_same_straight_and_remoted() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Whether the example's source has the line [`NEEDS_NEWEST`].
-fn needs_newest(example: &Path) -> bool {
+/// The first of [`SETUPS`] whose line is in the example's source.
+fn setup(example: &Path) -> Option<usize> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     let source = sources
         .join(example.file_name().unwrap_or_default())
         .with_extension("cu");
-    std::fs::read_to_string(source).is_ok_and(|text| text.lines().any(|line| line == NEEDS_NEWEST))
+    let text = std::fs::read_to_string(source).unwrap_or_default();
+    let is_wanted = |wanted: &str| text.lines().any(|line| line == wanted);
+    SETUPS.iter().position(|(line, _)| is_wanted(line))
 }
 
 /// What is wrong with an example.
-fn compare(example: &Path, [unix, tcp]: &[String; 2], needs_newest: bool) -> Vec<String> {
+fn compare(example: &Path, [unix, tcp]: &[String; 2], setup: Option<usize>) -> Vec<String> {
     let name = example.file_name().unwrap_or_default().to_string_lossy();
     let mut failures = Vec::new();
-    let straight = run_in_a_folder(example, Way::Straight, needs_newest);
+    let straight = run_in_a_folder(example, Way::Straight, setup);
     if straight.seen.code != Some(0) {
         failures.push(describe(&name, "fails straight", &straight));
     }
     for (transport, endpoint) in [("Unix", unix), ("TCP", tcp)] {
-        let remoted = run_in_a_folder(example, Way::Remoted(endpoint), needs_newest);
+        let remoted = run_in_a_folder(example, Way::Remoted(endpoint), setup);
         if remoted.seen != straight.seen {
             let what = format!("differs over {transport}");
             failures.push(describe(&name, &what, &remoted));
@@ -87,15 +96,16 @@ fn compare(example: &Path, [unix, tcp]: &[String; 2], needs_newest: bool) -> Vec
     failures
 }
 
-fn run_in_a_folder(example: &Path, way: Way<'_>, needs_newest: bool) -> Run {
+fn run_in_a_folder(example: &Path, way: Way<'_>, setup: Option<usize>) -> Run {
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let statistics = tempfile::NamedTempFile::new().expect("the temporary folder is writable");
     let mut command = way.command(example);
     command
         .env("GVIRTUS_STATISTICS", statistics.path())
         .current_dir(folder.path());
-    if needs_newest {
-        command.env(NEWEST.0, NEWEST.1);
+    if let Some(setup) = setup {
+        let (_, (name, value)) = SETUPS[setup];
+        command.env(name, value);
     }
     let finished = run(&mut command);
     let counted = std::fs::read_to_string(statistics.path()).unwrap_or_default();

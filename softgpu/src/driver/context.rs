@@ -18,7 +18,7 @@ use super::context_settings::Settings;
 use super::device::{Device, device};
 use super::handles::{Handles, Kind};
 use super::scheduler::{DomainId, ErrorCell, SCHEDULER, StreamId};
-use super::{event, host_memory, memory, module, output, pool, stream};
+use super::{event, host_memory, memory, module, output, peers, pool, stream};
 
 /// One life of a context.
 pub(super) struct Context {
@@ -32,6 +32,8 @@ pub(super) struct Context {
     pub(super) domain: DomainId,
     pub(super) legacy_stream: StreamId,
     pub(super) settings: Mutex<Settings>,
+    /// Contexts whose memory it may use: their numbers, and their devices' ordinals.
+    pub(super) peers: Mutex<Vec<(u64, i32)>>,
 }
 
 /// A device's primary context.
@@ -67,6 +69,7 @@ impl Context {
             domain,
             legacy_stream,
             settings: Mutex::default(),
+            peers: Mutex::default(),
         }
     }
 
@@ -93,6 +96,7 @@ impl Context {
         module::forget_context(self);
         memory::forget_context(self);
         pool::forget_context(self);
+        peers::forget_context(self);
         host_memory::forget_context(self);
     }
 }

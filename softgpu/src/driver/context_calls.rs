@@ -260,18 +260,3 @@ pub(crate) fn cuCtxSetSharedMemConfig(config: CUsharedconfig) -> Result<(), CUre
     context::usable()?;
     check_shared_config(config)
 }
-
-pub(crate) fn cuCtxEnablePeerAccess(peerContext: CUcontext, Flags: u32) -> Result<(), CUresult> {
-    context::usable()?;
-    context::find(peerContext)?;
-    match Flags {
-        0 => Err(CUresult::CUDA_ERROR_PEER_ACCESS_UNSUPPORTED),
-        _ => Err(CUresult::CUDA_ERROR_INVALID_VALUE),
-    }
-}
-
-pub(crate) fn cuCtxDisablePeerAccess(peerContext: CUcontext) -> Result<(), CUresult> {
-    context::usable()?;
-    context::find(peerContext)?;
-    Err(CUresult::CUDA_ERROR_PEER_ACCESS_NOT_ENABLED)
-}

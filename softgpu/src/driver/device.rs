@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use gvirtus_abi::{
-    CUarray_format, CUdevice, CUdevice_P2PAttribute, CUdevice_attribute, CUdevprop,
-    CUexecAffinityType, CUmemoryPool, CUresult, CUuuid,
+    CUarray_format, CUdevice, CUdevice_attribute, CUdevprop, CUexecAffinityType, CUmemoryPool,
+    CUresult, CUuuid,
 };
 use gvirtus_driver_face::export_tables::DeviceIdentity;
 use parking_lot::Mutex;
@@ -347,35 +347,6 @@ pub(crate) unsafe fn cuDeviceGetPCIBusId(
     let text = format!("0000:{:02X}:00.0", device(dev)?.pci_bus());
     // SAFETY: the contract of cuda.h: `pciBusId` has room for `len` bytes.
     unsafe { write_text(pciBusId, len, &text) }
-}
-
-pub(crate) unsafe fn cuDeviceCanAccessPeer(
-    canAccessPeer: *mut i32,
-    dev: CUdevice,
-    peerDev: CUdevice,
-) -> Result<(), CUresult> {
-    device(dev)?;
-    device(peerDev)?;
-    out!(canAccessPeer = 0);
-    Ok(())
-}
-
-pub(crate) unsafe fn cuDeviceGetP2PAttribute(
-    value: *mut i32,
-    attrib: CUdevice_P2PAttribute,
-    srcDevice: CUdevice,
-    dstDevice: CUdevice,
-) -> Result<(), CUresult> {
-    device(srcDevice)?;
-    device(dstDevice)?;
-    if srcDevice == dstDevice {
-        return Err(CUresult::CUDA_ERROR_INVALID_DEVICE);
-    }
-    if attrib.name().is_none() {
-        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
-    }
-    out!(value = 0);
-    Ok(())
 }
 
 /// The bus of `[domain:]bus:device[.function]`, all hexadecimal; the rest must be zero.
