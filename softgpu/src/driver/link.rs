@@ -206,7 +206,7 @@ fn elf_of(texts: &[String], max_registers: Option<u32>) -> Box<[u8]> {
     }
     let architecture = architecture::current();
     let (major, minor) = (architecture.major, architecture.minor);
-    let architecture = (major * 10 + minor) as u32;
+    let architecture = major * 10 + minor;
     file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
     // An executable file of version 1.

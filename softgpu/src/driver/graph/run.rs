@@ -173,9 +173,10 @@ fn operation(action: &Action) -> Result<Option<Operation>, CUresult> {
             memset::check(memset)?;
             Operation::Memset(*memset)
         }
-        // SAFETY: the application promises that it can be called for as long as a graph does.
         Action::Host(host) => {
-            Operation::Host(unsafe { HostCall::<HostFunction>::new(host.function(), host.data())? })
+            let (function, data) = (host.function(), host.data());
+            // SAFETY: the application promises that it can be called for as long as a graph does.
+            Operation::Host(unsafe { HostCall::<HostFunction>::new(function, data)? })
         }
         Action::Conditional(switch) => {
             let bodies = switch.bodies.iter().map(|body| body_operations(body));
