@@ -9,6 +9,9 @@ use gvirtus_abi::table::{Argument, Function, Travel, driver_api};
 /// Calls without a stream argument that queue work all the same: on the legacy default stream.
 const IMPLICIT_STREAM_SUFFIX: &str = "ptds";
 
+/// Handles that travel as the driver's own, and are compared with those that it gave.
+const OPAQUE: [&str; 4] = ["CUarray", "CUmipmappedArray", "CUsurfref", "CUtexref"];
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let functions: Vec<Function> = driver_api()
@@ -120,7 +123,7 @@ fn arm(text: &mut String, function: &Function, opcode: u16) {
         if let Some(ty) = argument.output() {
             add!(text, "            let mut a{index} = {ty}::default();");
             call.push(format!("&raw mut a{index}"));
-            results.push(index);
+            results.push((index, ty));
         } else {
             add!(
                 text,
@@ -138,7 +141,10 @@ fn arm(text: &mut String, function: &Function, opcode: u16) {
         function.symbol,
         call.join(", ")
     );
-    for index in results {
+    for (index, ty) in results {
+        if OPAQUE.contains(&ty) {
+            add!(text, "            handles.note_opaque(a{index}.0)?;");
+        }
         add!(text, "            output.push(Scalar::to_word(a{index}));");
     }
     add!(text, "            Ok(())\n        }}");
@@ -151,6 +157,7 @@ fn input(argument: &Argument, word: usize) -> String {
         "CUfunction" => format!("handles.function(driver, word(input, {word}))?"),
         "CUkernel" => format!("handles.kernel(word(input, {word}))?"),
         "CUstream" => format!("handles.stream(driver, word(input, {word}))?"),
+        ty if OPAQUE.contains(&ty) => format!("{ty}(handles.opaque(word(input, {word}))?)"),
         ty => format!("scalar::<{ty}>(input, {word})?"),
     }
 }

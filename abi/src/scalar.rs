@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Values that travel as 64 bits: the arguments and results of regular calls.
 
-use crate::{CUdevice, CUdeviceptr};
+use crate::{CUarray, CUdevice, CUdeviceptr, CUmipmappedArray, CUsurfref, CUtexref};
 
 /// A value that one 64-bit word can carry.
 pub trait Scalar: Copy + Default {
@@ -72,6 +72,22 @@ impl Scalar for CUdevice {
         i32::from_word(word).map(Self)
     }
 }
+
+macro_rules! opaque {
+    ($($ty:ident),*) => {$(
+        impl Scalar for $ty {
+            fn to_word(self) -> u64 {
+                self.0
+            }
+
+            fn from_word(word: u64) -> Option<Self> {
+                Some(Self(word))
+            }
+        }
+    )*};
+}
+
+opaque!(CUarray, CUmipmappedArray, CUsurfref, CUtexref);
 
 impl Scalar for CUdeviceptr {
     fn to_word(self) -> u64 {

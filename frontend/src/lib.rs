@@ -19,6 +19,7 @@
 //! from exiting.
 
 pub mod api;
+mod array;
 mod config;
 mod connect;
 mod console;

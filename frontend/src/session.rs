@@ -18,6 +18,7 @@ use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::{I32, U32, U64};
 
 use crate::api::{Link, Pool, StreamAttribute, graph_stream};
+use crate::array::Arrays;
 use crate::connect::Opened;
 use crate::context::{Context, Contexts, Entry};
 use crate::device::Device;
@@ -100,6 +101,8 @@ pub(crate) struct Session {
     pub(crate) shared: Shared,
     /// Page-locked memory.
     pub(crate) host_ranges: RwLock<HostRanges>,
+    /// Arrays, textures and surfaces.
+    pub(crate) arrays: Arrays,
     /// By the stream's id and the attribute.
     pub(crate) stream_attributes: Mutex<BTreeMap<(u64, u32), StreamAttribute>>,
     ids: AtomicU64,
@@ -128,6 +131,7 @@ impl Session {
             device_ranges: RwLock::default(),
             shared: Shared::default(),
             host_ranges: RwLock::default(),
+            arrays: Arrays::default(),
             stream_attributes: Mutex::default(),
             ids: AtomicU64::new(1),
         }
@@ -441,6 +445,7 @@ impl Session {
         }
         // Before the memory goes.
         self.shared.forget_context(number);
+        self.arrays.context_ended(number);
         let mut ranges = self.device_ranges.write();
         ranges.remove_all(|range| {
             let is_kept = !frees_host && range.kind == RangeKind::Mapped;

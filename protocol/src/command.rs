@@ -51,11 +51,28 @@
 //! | `cuDeviceGetMemPool`, `cuDeviceGetDefaultMemPool` | sync | words: ordinal, a free pool number | | one word: the pool's number, which is the one offered if it had none |
 //! | `cuMemcpyHtoDAsync_v2` | posted | [`Copy2D`] | rows | |
 //! | `cuMemcpyDtoHAsync_v2` | sync | [`Copy2D`] | | payload: rows |
+//! | `cuArray3DCreate_v2`, `cuMipmappedArrayCreate` | sync | [`ArrayCreate`] | | one word: handle |
+//! | `cuMipmappedArrayGetLevel` | sync | [`ArrayLevel`] | | one word: handle |
+//! | `cuArrayDestroy`, `cuMipmappedArrayDestroy` | posted | [`Word`]: handle | | |
+//! | `cuTexObjectCreate` | sync | [`TextureCreate`] | | one word: handle |
+//! | `cuSurfObjectCreate` | sync | [`Resource`] | | one word: handle |
+//! | `cuTexObjectDestroy`, `cuSurfObjectDestroy` | posted | [`Word`]: handle | | |
+//! | `cuModuleGetTexRef`, `cuModuleGetSurfRef` | sync | [`GetGlobal`], name | | one word: handle |
+//! | `cuTexRefSetAddress_v2` | sync | [`ReferenceAddress`] | | one word: offset |
+//! | `cuTexRefSetAddress2D_v3` | sync | [`ReferencePlane`] | | |
+//! | `cuTexRefSetBorderColor` | sync | [`ReferenceBorder`] | | |
+//! | `cuTexRefGetBorderColor` | sync | [`Word`]: handle | | four words |
+//! | `cuMemcpyHtoAAsync_v2` | posted | [`CopyBox`] | rows | |
+//! | `cuMemcpyAtoHAsync_v2` | sync | [`CopyBox`] | | payload: rows |
+//! | `cuMemcpy3DAsync_v2` | posted | [`CopyBetween`] | | |
 //! | `cuLaunchKernel` | posted | [`Launch`], attributes, parameters | | |
 //! | `cuLaunchHostFunc`, `cuStreamAddCallback` | posted | [`HostFunction`] | | |
 //! | `HOST_FUNCTION_RETURNED` | posted | [`Word`]: number of the call | | |
 //! | `cuOccupancyMaxPotentialClusterSize`, `cuOccupancyMaxActiveClusters` | sync | [`Launch`], attributes | | one word |
 //! | `PING` | sync | none | | |
+//!
+//! **Arrays, textures and surfaces travel as the driver's own handles**: kernels hold them, so
+//! nothing can be translated. The worker keeps those that it has given, and refuses others.
 //!
 //! A failed sync message answers with its status and, but for compilers' logs, no body and no
 //! payload. `Opcode::is_posted` is the same column as code.
@@ -63,6 +80,11 @@
 use serde::{Deserialize, Serialize};
 use zerocopy::little_endian::{I32, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+pub use crate::image_command::{
+    ArrayCreate, ArrayLevel, CopyBetween, CopyBox, DeviceBox, ReferenceAddress, ReferenceBorder,
+    ReferencePlane, Resource, ResourceView, Sampler, TextureCreate,
+};
 
 /// Names a kernel: the image's number and the kernel's place in the image's [`LoadedImage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -28,6 +28,7 @@
 pub mod command;
 pub mod frame;
 pub mod handshake;
+mod image_command;
 pub mod limits;
 pub mod opcode;
 pub mod snapshot;

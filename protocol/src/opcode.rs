@@ -42,7 +42,8 @@ impl Opcode {
     pub const fn is_posted(self) -> bool {
         matches!(
             self,
-            cuCtxCreate_v4
+            cuArrayDestroy
+                | cuCtxCreate_v4
                 | cuCtxDestroy_v2
                 | cuCtxSetFlags
                 | cuDevicePrimaryCtxRelease_v2
@@ -57,11 +58,22 @@ impl Opcode {
                 | cuMemFreeAsync
                 | cuLinkDestroy
                 | cuMemFree_v2
+                | cuMemcpy3DAsync_v2
+                | cuMemcpyHtoAAsync_v2
                 | cuMemcpyHtoDAsync_v2
+                | cuMipmappedArrayDestroy
                 | cuModuleUnload
                 | cuStreamCreateWithPriority
                 | cuStreamDestroy_v2
+                | cuSurfObjectDestroy
+                | cuTexObjectDestroy
         ) || table_posted(self.0)
+    }
+
+    /// Whether the message is one of those about arrays, textures and surfaces, which have numbers
+    /// of their own.
+    pub const fn is_of_images(self) -> bool {
+        self.0 >> 8 == 0x05
     }
 
     /// The words of a regular call; nothing for all other messages.

@@ -45,9 +45,12 @@
 //! dynamic part ([`Src::DynamicShared`]). Local addresses are byte offsets into the thread's local
 //! memory. The generic windows of shared, local and param memory are in [`crate::limits`].
 
+mod image;
+
 use std::sync::Arc;
 
 pub use crate::device_call::DeviceCall;
+pub use image::{Geometry, ImageOp, ImageQuery, LevelMode, OpaqueType, SurfaceBounds, TexelType};
 
 /// Index of a function in [`Module::functions`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +69,8 @@ pub struct Module {
     pub kernels: Vec<Kernel>,
     /// `.global` and `.const` variables; [`VariableId`] indexes it.
     pub variables: Vec<Variable>,
+    /// Those of them that are texture or surface references, of 8 bytes each.
+    pub references: Vec<(VariableId, OpaqueType)>,
 }
 
 impl Module {
@@ -1533,6 +1538,19 @@ pub enum Op {
         a: Src,
         /// Second operand of compare-and-swap.
         b: Option<Src>,
+    },
+    /// A texture or surface instruction.
+    Image {
+        /// What it does.
+        op: ImageOp,
+        /// Texture or surface, 64 bits: an object's handle, or the address of a reference.
+        handle: Src,
+        /// Results; `None` for `_`.
+        dst: Vec<Option<Reg>>,
+        /// `|p`: the texels are there. The answer of [`ImageOp::IsType`].
+        dst_pred: Option<Pred>,
+        /// See [`ImageOp`].
+        sources: Vec<Src>,
     },
     /// `membar`, `fence`.
     Fence,

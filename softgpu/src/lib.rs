@@ -10,6 +10,7 @@ pub mod lower;
 pub mod memory;
 pub mod printf;
 pub mod ptx;
+mod texture;
 
 /// The exported C functions, made from the call table.
 #[allow(missing_docs, non_snake_case, unreachable_pub, unused_unsafe)]

@@ -43,6 +43,26 @@ pub const CU_STREAM_PER_THREAD: CUstream = CUstream(2);
 /// Length of an IPC handle in bytes (`CU_IPC_HANDLE_SIZE`).
 pub const CU_IPC_HANDLE_SIZE: usize = 64;
 
+/// Flags of arrays, as `cuda.h` defines them: the array has layers.
+pub const CUDA_ARRAY3D_LAYERED: u32 = 0x01;
+/// Surfaces may be bound to the array.
+pub const CUDA_ARRAY3D_SURFACE_LDST: u32 = 0x02;
+/// The array is a cubemap, or several if it is layered.
+pub const CUDA_ARRAY3D_CUBEMAP: u32 = 0x04;
+/// Textures may gather from the array.
+pub const CUDA_ARRAY3D_TEXTURE_GATHER: u32 = 0x08;
+
+/// Flags of textures, as `cuda.h` defines them: integers stay integers.
+pub const CU_TRSF_READ_AS_INTEGER: u32 = 0x01;
+/// Coordinates go from 0 to 1.
+pub const CU_TRSF_NORMALIZED_COORDINATES: u32 = 0x02;
+/// Texels are coded as sRGB has it.
+pub const CU_TRSF_SRGB: u32 = 0x10;
+/// Linear filtering between levels is exact.
+pub const CU_TRSF_DISABLE_TRILINEAR_OPTIMIZATION: u32 = 0x20;
+/// Filtering goes over the edges of a cube's faces.
+pub const CU_TRSF_SEAMLESS_CUBEMAP: u32 = 0x40;
+
 macro_rules! c_enum {
     ($name:ident: $repr:ty { $($constant:ident = $value:literal,)* }) => {
         #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

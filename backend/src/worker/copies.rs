@@ -10,14 +10,15 @@ use std::slice;
 use std::sync::Arc;
 
 use gvirtus_abi::{CUcontext, CUresult, CUstream};
-use gvirtus_protocol::command::Copy2D;
+use gvirtus_protocol::command::{Copy2D, CopyBox};
 use gvirtus_protocol::frame::CommandHeader;
+use gvirtus_protocol::opcode::{self, Opcode};
 use gvirtus_protocol::stream::ReceiveBuffer;
 
 use super::error::{Failure, SessionError};
 use super::link::Link;
 use super::rows::{Piece, Rows};
-use super::session::Session;
+use super::session::{Session, read};
 use super::staging::{Chunk, Staging};
 use super::waiters::Wait;
 use crate::driver::{Driver, check};
@@ -26,12 +27,44 @@ use crate::limits::{
     STAGING_CHUNK_BYTES,
 };
 
+/// A copy between the client and the device.
+pub(super) struct Request {
+    rows: Result<Rows, CUresult>,
+    /// Number.
+    stream: u32,
+    is_synchronous: bool,
+}
+
+impl Request {
+    /// Reads the body of one of the messages of such copies.
+    pub(super) fn read(opcode: Opcode, body: &[u8]) -> Result<Self, SessionError> {
+        match opcode {
+            opcode::cuMemcpyHtoAAsync_v2 | opcode::cuMemcpyAtoHAsync_v2 => {
+                let copy = read::<CopyBox>(opcode, body)?;
+                Ok(Self {
+                    rows: Rows::parse_box(&copy),
+                    stream: copy.stream.get(),
+                    is_synchronous: copy.synchronous.get() != 0,
+                })
+            }
+            _ => {
+                let copy = read::<Copy2D>(opcode, body)?;
+                Ok(Self {
+                    rows: Rows::parse(&copy),
+                    stream: copy.stream.get(),
+                    is_synchronous: copy.synchronous.get() != 0,
+                })
+            }
+        }
+    }
+}
+
 impl Session {
-    /// `cuMemcpyHtoDAsync`: posted.
+    /// `cuMemcpyHtoDAsync`, `cuMemcpyHtoAAsync`: posted.
     pub(super) fn upload(
         &mut self,
         header: &CommandHeader,
-        copy: &Copy2D,
+        copy: &Request,
         received: &mut ReceiveBuffer,
     ) -> Result<(), SessionError> {
         let bytes = header.payload_bytes.get();
@@ -46,16 +79,17 @@ impl Session {
     fn upload_pieces(
         &mut self,
         header: &CommandHeader,
-        copy: &Copy2D,
+        copy: &Request,
         received: &mut ReceiveBuffer,
         taken: &mut u64,
     ) -> Result<(), Failure> {
-        let rows = Rows::parse(copy)?;
+        let rows = copy.rows?;
+        self.handles.opaque(rows.array())?;
         let bytes = rows.bytes();
         if bytes != header.payload_bytes.get() {
             return Err(SessionError::Body(header.opcode()).into());
         }
-        let number = copy.stream.get();
+        let number = copy.stream;
         self.handles
             .enter_of_stream(self.driver, header.context.get(), number)?;
         let stream = self.handles.stream(self.driver, u64::from(number))?;
@@ -81,7 +115,7 @@ impl Session {
             uploads.used(piece.bytes(), stream);
             check(status)?;
         }
-        if copy.synchronous.get() != 0 && bytes > 0 {
+        if copy.is_synchronous && bytes > 0 {
             self.handles.raise_fence(self.driver, number, stream)?;
         }
         Ok(())
@@ -107,15 +141,16 @@ impl Session {
         Ok(())
     }
 
-    /// `cuMemcpyDtoHAsync`: the reply's payload are the rows.
+    /// `cuMemcpyDtoHAsync`, `cuMemcpyAtoHAsync`: the reply's payload are the rows.
     pub(super) fn download(
         &mut self,
         header: &CommandHeader,
-        copy: &Copy2D,
+        copy: &Request,
         more: bool,
     ) -> Result<(), Failure> {
-        let rows = Rows::parse(copy)?;
-        let number = copy.stream.get();
+        let rows = copy.rows?;
+        self.handles.opaque(rows.array())?;
+        let number = copy.stream;
         self.handles
             .enter_of_stream(self.driver, header.context.get(), number)?;
         let (context_number, number) = (self.handles.current, u64::from(number));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the client's numbers name: contexts, streams, events, images and their kernels.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use gvirtus_abi::{
@@ -26,6 +27,8 @@ pub(super) struct Handles {
     pub(super) images: Numbers<Image>,
     pub(super) pools: Numbers<CUmemoryPool>,
     pub(super) links: Numbers<Linking>,
+    /// Arrays, textures, surfaces and references, by the driver's own handles.
+    opaque: HashSet<u64>,
     /// Number of the context that is current; 0 for none.
     pub(super) current: u16,
     fence: Option<Fence>,
@@ -93,7 +96,7 @@ struct Fence {
 const INVALID_HANDLE: CUresult = CUresult::CUDA_ERROR_INVALID_HANDLE;
 
 impl Handles {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             contexts: Numbers::new(CONTEXTS_MAX),
             streams: Numbers::new(HANDLES_MAX),
@@ -101,6 +104,7 @@ impl Handles {
             images: Numbers::new(IMAGES_MAX),
             pools: Numbers::new(HANDLES_MAX),
             links: Numbers::new(LINKS_MAX),
+            opaque: HashSet::new(),
             current: 0,
             fence: None,
         }
@@ -227,6 +231,28 @@ impl Handles {
             behind: vec![key],
         });
         Ok(())
+    }
+
+    /// A handle of the driver that the session has been given, or null.
+    pub(super) fn opaque(&self, word: u64) -> Result<u64, CUresult> {
+        match word {
+            0 => Ok(0),
+            word => self.opaque.get(&word).copied().ok_or(INVALID_HANDLE),
+        }
+    }
+
+    /// The session is about to be given a handle of the driver.
+    pub(super) fn note_opaque(&mut self, handle: u64) -> Result<(), CUresult> {
+        if self.opaque.len() >= HANDLES_MAX as usize {
+            return Err(CUresult::CUDA_ERROR_OUT_OF_MEMORY);
+        }
+        self.opaque.insert(handle);
+        Ok(())
+    }
+
+    /// A handle ends.
+    pub(super) fn forget_opaque(&mut self, word: u64) -> Result<u64, CUresult> {
+        self.opaque.take(&word).ok_or(INVALID_HANDLE)
     }
 
     /// The kernel with this number.

@@ -8,6 +8,7 @@
 //! it.
 
 mod ahead;
+mod arrays;
 mod console;
 mod copies;
 mod error;

@@ -20,7 +20,7 @@ use super::images::c_name;
 use super::session::{Session, read, read_prefix};
 use crate::driver::check;
 
-type Words = Result<Vec<Word>, Failure>;
+pub(super) type Words = Result<Vec<Word>, Failure>;
 
 const INVALID_VALUE: CUresult = CUresult::CUDA_ERROR_INVALID_VALUE;
 
@@ -70,6 +70,7 @@ impl Session {
             opcode::cuMemAlloc_v2 => self.allocate(word(header, body)?),
             opcode::cuMemAllocPitch_v2 => self.allocate_pitch(&read(opcode, body)?),
             opcode::cuMemFree_v2 => self.free(word(header, body)?),
+            _ if opcode.is_of_images() => self.image_message(header, body),
             _ => self.memory(opcode, body),
         }
     }

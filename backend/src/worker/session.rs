@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use gvirtus_abi::CUresult;
-use gvirtus_protocol::command::{Copy2D, HostFunction, LinkAdd, Load};
+use gvirtus_protocol::command::{HostFunction, LinkAdd, Load};
 use gvirtus_protocol::frame::CommandHeader;
 use gvirtus_protocol::opcode::{self, Opcode};
 use gvirtus_protocol::stream::{Command, ReceiveBuffer};
@@ -13,6 +13,7 @@ use zerocopy::little_endian::U64 as Word;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::console::Console;
+use super::copies::Request;
 use super::error::{Failure, SessionError};
 use super::handles::Handles;
 use super::link::Link;
@@ -60,8 +61,8 @@ pub(super) fn serve(
             let Command { header, body } = command;
             let opcode = header.opcode();
             match opcode {
-                opcode::cuMemcpyHtoDAsync_v2 => {
-                    let copy = read::<Copy2D>(opcode, body)?;
+                opcode::cuMemcpyHtoDAsync_v2 | opcode::cuMemcpyHtoAAsync_v2 => {
+                    let copy = Request::read(opcode, body)?;
                     session.upload(&header, &copy, &mut received)?;
                 }
                 opcode::cuLibraryLoadData | opcode::cuModuleLoadData => {
@@ -86,8 +87,8 @@ pub(super) fn serve(
                     let result = session.synchronize(&header, 0, more);
                     session.refused(&header, result)?;
                 }
-                opcode::cuMemcpyDtoHAsync_v2 => {
-                    let copy = read::<Copy2D>(opcode, body)?;
+                opcode::cuMemcpyDtoHAsync_v2 | opcode::cuMemcpyAtoHAsync_v2 => {
+                    let copy = Request::read(opcode, body)?;
                     let more = !received.pending().is_empty();
                     let result = session.download(&header, &copy, more);
                     session.refused(&header, result)?;

@@ -20,14 +20,14 @@ use gvirtus_protocol::opcode;
 use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::{U32, U64};
 
-use super::{INVALID_VALUE, Status, graph_stream, required};
+use super::{INVALID_VALUE, Status, copy_box, graph_stream, required};
 use crate::process::session;
 use crate::session::{Session, StreamRef};
 use crate::wire::{Command, Payload, Rows};
 
 /// Whether a copy is done when its call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Returns {
+pub(super) enum Returns {
     AtOnce,
     WhenDone,
 }
@@ -160,6 +160,10 @@ unsafe fn copy_2d(
     let description = required(description.cast_mut())?;
     // SAFETY: not null, and then valid for reading by the caller's promise.
     let d = unsafe { description.read() };
+    if [d.srcMemoryType, d.dstMemoryType].contains(&CUmemorytype::CU_MEMORYTYPE_ARRAY) {
+        // SAFETY: the caller's promise.
+        return unsafe { copy_box::copy_2d((default, stream), &d, returns) };
+    }
     let shape = Shape {
         width_bytes: d.WidthInBytes,
         height: d.Height,
@@ -200,11 +204,6 @@ impl Shape {
             CUmemorytype::CU_MEMORYTYPE_HOST => (host, false),
             CUmemorytype::CU_MEMORYTYPE_DEVICE => (device, true),
             CUmemorytype::CU_MEMORYTYPE_UNIFIED => (device, session.is_device(device)),
-            CUmemorytype::CU_MEMORYTYPE_ARRAY => {
-                return Err(gvirtus_driver_face::unsupported(
-                    "cuMemcpy2D with a CUDA array",
-                ));
-            }
             _ => return Err(INVALID_VALUE),
         };
         // Without a pitch the rows follow each other.
@@ -504,7 +503,7 @@ impl Session {
         (new_from.unwrap_or(from), new_to.unwrap_or(to), is_host)
     }
 
-    fn is_device(&self, address: usize) -> bool {
+    pub(super) fn is_device(&self, address: usize) -> bool {
         self.device_ranges.read().find(address as u64).is_some()
     }
 
@@ -512,7 +511,7 @@ impl Session {
         self.host_ranges.read().find(address as u64).is_some()
     }
 
-    fn wait_for_stream(&self, stream: StreamRef) -> Status {
+    pub(super) fn wait_for_stream(&self, stream: StreamRef) -> Status {
         let word = U64::new(stream.number.into());
         let body = gvirtus_protocol::command::Word { word };
         let body = body.as_bytes();
@@ -542,7 +541,7 @@ impl Session {
     }
 }
 
-fn check_host(rows: Rows) -> Status {
+pub(super) fn check_host(rows: Rows) -> Status {
     let last = rows.pitch_bytes.checked_mul(rows.height - 1);
     let end = last
         .and_then(|last| last.checked_add(rows.width_bytes))
@@ -626,7 +625,14 @@ fn slices(session: &Session, copy: &CUDA_MEMCPY3D) -> Result<Vec<(Side, Side)>, 
 ///
 /// As [`slices`].
 pub(super) fn check_3d(session: &Session, copy: &CUDA_MEMCPY3D) -> Status {
+    if has_array(copy) {
+        return copy_box::check_node(session, copy);
+    }
     slices(session, copy).map(drop)
+}
+
+fn has_array(copy: &CUDA_MEMCPY3D) -> bool {
+    [copy.srcMemoryType, copy.dstMemoryType].contains(&CUmemorytype::CU_MEMORYTYPE_ARRAY)
 }
 
 /// Does the copy of a node. What goes to the host is there on return; what comes from it is read.
@@ -635,6 +641,10 @@ pub(super) fn check_3d(session: &Session, copy: &CUDA_MEMCPY3D) -> Status {
 ///
 /// Host memory is as CUDA asks.
 pub(super) unsafe fn copy_3d(session: &Session, stream: StreamRef, copy: &CUDA_MEMCPY3D) -> Status {
+    if has_array(copy) {
+        // SAFETY: the caller's promise.
+        return unsafe { copy_box::run_node(session, stream, copy) };
+    }
     for (from, to) in slices(session, copy)? {
         // A graph reads its memory, of whatever kind, when it comes to the copy.
         if matches!(from, Side::Host(_)) && session.wire.has_host_functions() {

@@ -23,10 +23,12 @@
     reason = "the arguments are those of the C function"
 )]
 
+mod array;
 mod captured;
 mod cluster;
 mod context;
 mod copy;
+mod copy_box;
 mod device;
 mod event;
 mod function;
@@ -48,10 +50,12 @@ mod stream_memory;
 mod system;
 #[cfg(test)]
 mod tests;
+mod texture;
 
 use gvirtus_abi::CUresult;
 
 // Not those that only travel.
+pub use self::array::*;
 pub use self::captured::{
     cuEventQuery, cuEventRecord, cuEventRecordWithFlags, cuMemcpyDtoD_v2, cuMemcpyDtoDAsync_v2,
     cuMemsetD2D8_v2, cuMemsetD2D8Async, cuMemsetD2D16_v2, cuMemsetD2D16Async, cuMemsetD2D32_v2,
@@ -63,6 +67,7 @@ pub use self::context::*;
 // Nor this one.
 pub use self::context::cuCtxSetCacheConfig;
 pub use self::copy::*;
+pub use self::copy_box::*;
 pub use self::device::*;
 pub use self::event::*;
 pub use self::function::*;
@@ -80,6 +85,7 @@ pub use self::pool::*;
 pub use self::stream::*;
 pub use self::stream_memory::*;
 pub use self::system::*;
+pub use self::texture::*;
 pub use crate::regular::*;
 // What concerns the client only.
 pub use gvirtus_graph::api::*;

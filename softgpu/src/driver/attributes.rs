@@ -2,14 +2,19 @@
 //! `cuDeviceGetAttribute`: what the software device can do, and how large its parts are.
 //!
 //! Clients decide by these numbers what they try, so everything that the device cannot do is zero:
-//! managed and mapped memory, memory pools, virtual memory management, inter-process handles,
-//! textures and surfaces.
+//! managed and mapped memory, memory pools, virtual memory management, inter-process handles.
 
 use gvirtus_abi::CUdevice_attribute;
 
 use super::architecture;
 use super::device::Device;
-use super::limits::{MAX_PITCH_BYTES, REGISTERS_PER_MULTIPROCESSOR, TOTAL_CONSTANT_BYTES};
+use super::limits::{
+    CUBEMAP_LAYERS_MAX, CUBEMAP_WIDTH_MAX, GATHER_WIDTH_MAX, LAYERED_WIDTH_MAX, LAYERS_MAX,
+    MAX_PITCH_BYTES, MIPMAPPED_WIDTH_MAX, REGISTERS_PER_MULTIPROCESSOR,
+    TEXTURE_1D_LINEAR_WIDTH_MAX, TEXTURE_1D_WIDTH_MAX, TEXTURE_2D_HEIGHT_MAX,
+    TEXTURE_2D_LINEAR_HEIGHT_MAX, TEXTURE_2D_LINEAR_PITCH_MAX, TEXTURE_2D_LINEAR_WIDTH_MAX,
+    TEXTURE_2D_WIDTH_MAX, TEXTURE_3D_WIDTH_MAX, TOTAL_CONSTANT_BYTES,
+};
 use crate::limits::{
     MAX_BLOCK_DIMENSIONS, MAX_GRID_DIMENSIONS, MAX_THREADS_PER_BLOCK, SHARED_BYTES_PER_BLOCK,
     WARP_SIZE,
@@ -17,8 +22,8 @@ use crate::limits::{
 
 /// Alignment of texture and surface addresses in bytes, as compute capability 8.0 has it; clients
 /// divide by these even if they use no textures.
-const TEXTURE_ALIGNMENT_BYTES: i32 = 512;
-const TEXTURE_PITCH_ALIGNMENT_BYTES: i32 = 32;
+pub(super) const TEXTURE_ALIGNMENT_BYTES: i32 = 512;
+pub(super) const TEXTURE_PITCH_ALIGNMENT_BYTES: i32 = 32;
 
 /// Numbers that clients only show: there is no such clock, bus or cache.
 const CLOCK_RATE_KHZ: i32 = 1_000_000;
@@ -32,7 +37,8 @@ pub(super) fn value(device: &Device, attribute: CUdevice_attribute) -> Option<i3
     if number == 0 || number >= CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX.0 {
         return None;
     }
-    Some(size(device, attribute).or(ability(attribute)).unwrap_or(0))
+    let known = size(device, attribute).or_else(|| ability(attribute));
+    Some(known.or_else(|| image_size(attribute)).unwrap_or(0))
 }
 
 fn size(device: &Device, attribute: CUdevice_attribute) -> Option<i32> {
@@ -115,4 +121,53 @@ fn ability(attribute: CUdevice_attribute) -> Option<i32> {
         A::CU_DEVICE_ATTRIBUTE_NUMA_ID | A::CU_DEVICE_ATTRIBUTE_HOST_NUMA_ID => -1,
         _ => return None,
     })
+}
+
+/// Largest textures and surfaces.
+fn image_size(attribute: CUdevice_attribute) -> Option<i32> {
+    use CUdevice_attribute as A;
+    let unsigned = match attribute {
+        A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_WIDTH => TEXTURE_1D_WIDTH_MAX,
+        A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_LINEAR_WIDTH => TEXTURE_1D_LINEAR_WIDTH_MAX,
+        A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_WIDTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE2D_WIDTH => TEXTURE_2D_WIDTH_MAX,
+        A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_HEIGHT
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE2D_HEIGHT => TEXTURE_2D_HEIGHT_MAX,
+        A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE3D_WIDTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE3D_HEIGHT
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE3D_DEPTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE3D_WIDTH_ALTERNATE
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE3D_HEIGHT_ALTERNATE
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE3D_DEPTH_ALTERNATE
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE3D_WIDTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE3D_HEIGHT
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE3D_DEPTH => TEXTURE_3D_WIDTH_MAX,
+        A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LINEAR_WIDTH => TEXTURE_2D_LINEAR_WIDTH_MAX,
+        A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LINEAR_HEIGHT => TEXTURE_2D_LINEAR_HEIGHT_MAX,
+        A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LINEAR_PITCH => TEXTURE_2D_LINEAR_PITCH_MAX,
+        A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_GATHER_WIDTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_GATHER_HEIGHT => GATHER_WIDTH_MAX,
+        A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_MIPMAPPED_WIDTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_MIPMAPPED_WIDTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_MIPMAPPED_HEIGHT => MIPMAPPED_WIDTH_MAX,
+        A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_LAYERED_WIDTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LAYERED_WIDTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LAYERED_HEIGHT
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE1D_WIDTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE1D_LAYERED_WIDTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE2D_LAYERED_WIDTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE2D_LAYERED_HEIGHT => LAYERED_WIDTH_MAX,
+        A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_LAYERED_LAYERS
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LAYERED_LAYERS
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE1D_LAYERED_LAYERS
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACE2D_LAYERED_LAYERS => LAYERS_MAX,
+        A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_WIDTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_LAYERED_WIDTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACECUBEMAP_WIDTH
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACECUBEMAP_LAYERED_WIDTH => CUBEMAP_WIDTH_MAX,
+        A::CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_LAYERED_LAYERS
+        | A::CU_DEVICE_ATTRIBUTE_MAXIMUM_SURFACECUBEMAP_LAYERED_LAYERS => CUBEMAP_LAYERS_MAX,
+        _ => return None,
+    };
+    i32::try_from(unsigned).ok()
 }

@@ -18,7 +18,10 @@ use super::context_settings::Settings;
 use super::device::{Device, device};
 use super::handles::{Handles, Kind};
 use super::scheduler::{DomainId, ErrorCell, SCHEDULER, StreamId};
-use super::{event, host_memory, memory, module, output, peers, pool, stream};
+use super::{
+    array, event, host_memory, memory, module, output, peers, pool, reference, stream,
+    texture_object,
+};
 
 /// One life of a context.
 pub(super) struct Context {
@@ -93,6 +96,9 @@ impl Context {
         capture::forget_context(self.handle);
         stream::forget_context(self);
         event::forget_context(self);
+        texture_object::forget_context(self);
+        reference::forget_context(self);
+        array::forget_context(self);
         module::forget_context(self);
         memory::forget_context(self);
         pool::forget_context(self);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Copies in one and two dimensions (`cuda.h`: "Memory Management").
+//! Copies in one and two dimensions, and what all copies share (`cuda.h`: "Memory Management").
 //!
 //! All pointers are checked at the call. When a call returns follows from the kinds of memory, as
 //! CUDA's "API synchronization behavior" has it: pageable memory is never used after the call.
@@ -12,16 +12,31 @@ use gvirtus_graph::{Memcpy, Payload, capture};
 
 use super::allocations::{Place, place};
 use super::graph::stream_of;
-use super::limits::{MAX_PITCH_BYTES, SHORT_COPY_BYTES, STAGED_COPY_BYTES};
-use super::output;
+use super::limits::{SHORT_COPY_BYTES, STAGED_COPY_BYTES};
 use super::scheduler::{Placement, SCHEDULER};
 use super::stream::{self, Target};
+use super::{copy_array, output};
 
-/// Rows of bytes, all equally long.
+/// Rows of bytes, all equally long, in slices of equally many.
 #[derive(Clone, Copy)]
 pub(super) struct Rows {
     pub(super) start: u64,
     pub(super) pitch: usize,
+    pub(super) slice_pitch: usize,
+    /// Part of an array, whose bounds have been checked.
+    pub(super) is_array: bool,
+}
+
+impl Rows {
+    /// A row.
+    pub(super) fn line(start: u64, bytes: usize) -> Self {
+        Self {
+            start,
+            pitch: bytes,
+            slice_pitch: bytes,
+            is_array: false,
+        }
+    }
 }
 
 /// A copy whose ranges have been checked.
@@ -31,31 +46,31 @@ pub(super) struct Transfer {
     pub(super) from: Rows,
     pub(super) width: usize,
     pub(super) height: usize,
+    pub(super) depth: usize,
 }
 
 impl Transfer {
     fn line(to: u64, from: u64, bytes: usize) -> Self {
-        let row = |start| Rows {
-            start,
-            pitch: bytes,
-        };
         Self {
-            to: row(to),
-            from: row(from),
+            to: Rows::line(to, bytes),
+            from: Rows::line(from, bytes),
             width: bytes,
             height: 1,
+            depth: 1,
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        // Both extents have been checked to fit, and they are larger.
-        self.width * self.height
+        // All extents have been checked to fit, and they are larger.
+        self.width * self.height * self.depth
     }
 
     /// The bytes from the first row's start to the last row's end.
     fn extent(&self, rows: Rows) -> Result<u64, CUresult> {
+        let slices = rows.slice_pitch.checked_mul(self.depth.saturating_sub(1));
         rows.pitch
             .checked_mul(self.height.saturating_sub(1))
+            .and_then(|bytes| bytes.checked_add(slices?))
             .and_then(|bytes| bytes.checked_add(self.width))
             .filter(|bytes| rows.start.checked_add(*bytes as u64).is_some())
             .map(|bytes| bytes as u64)
@@ -67,20 +82,24 @@ impl Transfer {
     /// `CUDA_ERROR_INVALID_VALUE` unless both sides are memory of the application or lie in one
     /// allocation.
     pub(super) fn places(&self) -> Result<(Place, Place), CUresult> {
-        Ok((
-            place(self.to.start, self.extent(self.to)?)?,
-            place(self.from.start, self.extent(self.from)?)?,
-        ))
+        let of = |rows: Rows| match rows.is_array {
+            true => Ok(Place::Device { sync_memops: false }),
+            false => place(rows.start, self.extent(rows)?),
+        };
+        Ok((of(self.to)?, of(self.from)?))
     }
 
     pub(super) fn run(self) {
-        let is_contiguous = [self.to, self.from].map(|rows| rows.pitch) == [self.width; 2];
-        let (width, height) = match is_contiguous {
-            true => (self.bytes(), 1),
-            false => (self.width, self.height),
-        };
-        for row in 0..height {
-            let at = |rows: Rows| rows.start as usize + row * rows.pitch;
+        let sides = [self.to, self.from];
+        let (mut width, mut height, mut depth) = (self.width, self.height, self.depth);
+        if sides.map(|rows| rows.pitch) == [width; 2] || height == 1 {
+            (width, height) = (width * height, 1);
+            if sides.map(|rows| rows.slice_pitch) == [width; 2] {
+                (width, depth) = (width * depth, 1);
+            }
+        }
+        for (slice, row) in (0..depth).flat_map(|slice| (0..height).map(move |row| (slice, row))) {
+            let at = |rows: Rows| rows.start as usize + slice * rows.slice_pitch + row * rows.pitch;
             let from = std::ptr::with_exposed_provenance::<u8>(at(self.from));
             let to = std::ptr::with_exposed_provenance_mut::<u8>(at(self.to));
             // SAFETY: device ranges were checked when the copy was submitted, and device memory
@@ -95,6 +114,11 @@ impl Transfer {
             true => CUmemorytype::CU_MEMORYTYPE_DEVICE,
             false => CUmemorytype::CU_MEMORYTYPE_HOST,
         };
+        if self.to.is_array || self.from.is_array || self.depth > 1 {
+            return Err(gvirtus_driver_face::unsupported(
+                "capturing a copy with an array or in three dimensions",
+            ));
+        }
         let (to, from) = self.places()?;
         let (to, from) = ((kind(to), self.to.start), (kind(from), self.from.start));
         let context = target.context().handle;
@@ -109,8 +133,9 @@ impl Transfer {
     fn stage(self) -> Staged {
         let mut bytes = vec![0_u8; self.bytes()];
         let packed = Rows {
-            start: bytes.as_mut_ptr().expose_provenance() as u64,
             pitch: self.width,
+            slice_pitch: self.width * self.height,
+            ..Rows::line(bytes.as_mut_ptr().expose_provenance() as u64, self.width)
         };
         Self { to: packed, ..self }.run();
         Staged {
@@ -138,7 +163,7 @@ impl Staged {
 
 /// A copy of which the caller may use both sides when this returns. Between two ranges of device
 /// memory nothing waits, because only the device can tell.
-fn synchronous(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
+pub(super) fn synchronous(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
     if capture::is_possible() {
         capture::check_unsafe()?;
     }
@@ -167,7 +192,7 @@ fn now(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
     target.context().error.check()
 }
 
-fn asynchronous(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
+pub(super) fn asynchronous(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
     if capture::is_possible() && capture::record(&stream_of(target), || transfer.payload(target))? {
         return Ok(());
     }
@@ -213,7 +238,7 @@ fn submit(target: &Target, transfer: Transfer) {
 }
 
 /// `CUDA_ERROR_INVALID_VALUE` unless it is device memory, or there are no bytes.
-fn expect_device(address: CUdeviceptr, bytes: usize) -> Result<(), CUresult> {
+pub(super) fn expect_device(address: CUdeviceptr, bytes: usize) -> Result<(), CUresult> {
     // Page-locked memory has device pointers too.
     if bytes == 0 || place(address.0, bytes as u64)? != Place::Pageable {
         return Ok(());
@@ -221,7 +246,7 @@ fn expect_device(address: CUdeviceptr, bytes: usize) -> Result<(), CUresult> {
     Err(CUresult::CUDA_ERROR_INVALID_VALUE)
 }
 
-fn address(host: *const c_void) -> u64 {
+pub(super) fn address(host: *const c_void) -> u64 {
     host.expose_provenance() as u64
 }
 
@@ -371,61 +396,32 @@ unsafe fn read_2d(copy: *const CUDA_MEMCPY2D) -> Result<Transfer, CUresult> {
     if width.checked_mul(height).is_none() {
         return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
     }
-    let side = |kind, host: *const c_void, device: CUdeviceptr, pitch, x, y| {
-        let start = match kind {
-            CUmemorytype::CU_MEMORYTYPE_HOST => address(host),
-            CUmemorytype::CU_MEMORYTYPE_DEVICE => {
-                if width != 0 && height != 0 {
-                    expect_device(device, 1)?;
-                }
-                device.0
-            }
-            CUmemorytype::CU_MEMORYTYPE_UNIFIED => device.0,
-            CUmemorytype::CU_MEMORYTYPE_ARRAY => {
-                return Err(gvirtus_driver_face::unsupported("cuMemcpy2D with an array"));
-            }
-            _ => return Err(CUresult::CUDA_ERROR_INVALID_VALUE),
-        };
-        rows(start, pitch, (x, y), (width, height))
-    };
+    let shape = [width, height, 1];
     Ok(Transfer {
-        to: side(
-            copy.dstMemoryType,
-            copy.dstHost.cast_const(),
-            copy.dstDevice,
-            copy.dstPitch,
-            copy.dstXInBytes,
-            copy.dstY,
+        to: copy_array::side(
+            (
+                copy.dstMemoryType,
+                copy.dstHost,
+                copy.dstDevice,
+                copy.dstArray,
+            ),
+            [copy.dstPitch, 0],
+            [copy.dstXInBytes, copy.dstY, 0],
+            shape,
         )?,
-        from: side(
-            copy.srcMemoryType,
-            copy.srcHost,
-            copy.srcDevice,
-            copy.srcPitch,
-            copy.srcXInBytes,
-            copy.srcY,
+        from: copy_array::side(
+            (
+                copy.srcMemoryType,
+                copy.srcHost,
+                copy.srcDevice,
+                copy.srcArray,
+            ),
+            [copy.srcPitch, 0],
+            [copy.srcXInBytes, copy.srcY, 0],
+            shape,
         )?,
         width,
         height,
+        depth: 1,
     })
-}
-
-pub(super) fn rows(
-    start: u64,
-    pitch: usize,
-    (x, y): (usize, usize),
-    (width, height): (usize, usize),
-) -> Result<Rows, CUresult> {
-    let invalid = CUresult::CUDA_ERROR_INVALID_VALUE;
-    let line = x.checked_add(width).ok_or(invalid)?;
-    // A single row needs no pitch.
-    let is_pitched = height > 1 || y > 0;
-    if is_pitched && (pitch < line || pitch > MAX_PITCH_BYTES as usize) {
-        return Err(invalid);
-    }
-    let offset = pitch.checked_mul(y).and_then(|rows| rows.checked_add(x));
-    let start = offset
-        .and_then(|offset| start.checked_add(offset as u64))
-        .ok_or(invalid)?;
-    Ok(Rows { start, pitch })
 }

@@ -13,10 +13,10 @@ use gvirtus_driver_face::export_tables::DeviceIdentity;
 use parking_lot::Mutex;
 
 use super::arguments::{out, read_text, write_text};
-use super::attributes;
 use super::context::Primary;
-use super::limits::{DEVICE_NAME, DEVICES_MAX};
+use super::limits::{DEVICE_NAME, DEVICES_MAX, TEXTURE_1D_LINEAR_WIDTH_MAX};
 use super::pool::{self, Pool};
+use super::{array, attributes};
 use crate::limits::{
     MAX_BLOCK_DIMENSIONS, MAX_GRID_DIMENSIONS, MAX_THREADS_PER_BLOCK, SHARED_BYTES_PER_BLOCK,
     WARP_SIZE,
@@ -255,15 +255,16 @@ pub(crate) unsafe fn cuDeviceTotalMem_v2(bytes: *mut usize, dev: CUdevice) -> Re
     Ok(())
 }
 
-/// There are no textures, so their width is zero.
+/// As many as fit, whatever their format.
 pub(crate) unsafe fn cuDeviceGetTexture1DLinearMaxWidth(
     maxWidthInElements: *mut usize,
-    _: CUarray_format,
-    _: u32,
+    format: CUarray_format,
+    numChannels: u32,
     dev: CUdevice,
 ) -> Result<(), CUresult> {
     device(dev)?;
-    out!(maxWidthInElements = 0);
+    array::format(format, numChannels)?;
+    out!(maxWidthInElements = TEXTURE_1D_LINEAR_WIDTH_MAX as usize);
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use super::{managed, output};
 use crate::exec::{
     DeviceFacts, Fault, KernelId, LaunchConfig, LaunchOptions, LoadError, LoadedModule, launch,
 };
+use crate::ir::{OpaqueType, VariableId};
 use crate::memory::{MemoryError, share, unshare};
 
 /// A program on a device, with its variables in the device's memory.
@@ -95,6 +96,15 @@ impl Instance {
     /// Address and length of a variable in bytes.
     pub(super) fn variable(&self, name: &str) -> Option<(u64, u64)> {
         self.module.variable(name)
+    }
+
+    /// Address of the variable that is a reference of this type.
+    pub(super) fn reference(&self, name: &str, ty: OpaqueType) -> Option<u64> {
+        let module = self.module.module();
+        let named = |id: VariableId| module.variables[id.0 as usize].name == name;
+        let mut references = module.references.iter();
+        references.find(|(id, own)| *own == ty && named(*id))?;
+        self.variable(name).map(|(address, _)| address)
     }
 
     /// Those with a length.

@@ -7,8 +7,8 @@
 //! | 0–3 | zero |
 //! | 4–23 | index of the slot |
 //! | 24–39 | generation of the slot, at least 1 |
-//! | 40–43 | kind of the object |
-//! | 44–63 | 1 |
+//! | 40–47 | kind of the object |
+//! | 48–63 | 1 |
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -34,6 +34,11 @@ pub(super) enum Kind {
     Stream = 7,
     Pool = 12,
     Link = 8,
+    Array = 16,
+    MipmappedArray = 17,
+    TextureObject = 18,
+    SurfaceObject = 19,
+    Reference = 20,
 }
 
 /// All objects of one kind.
@@ -143,6 +148,20 @@ impl<T> Handles<T> {
         slots.release(slot)
     }
 
+    /// Ends the handles of all objects that satisfy `is_gone`; the handles.
+    pub(super) fn remove_handles_where(&self, is_gone: impl Fn(&T) -> bool) -> Vec<u64> {
+        let mut slots = self.slots.write();
+        let gone: Vec<usize> = (0..slots.slots.len())
+            .filter(|index| slots.slots[*index].value.as_deref().is_some_and(&is_gone))
+            .collect();
+        let end = |index: usize| {
+            let handle = self.encode(index, slots.slots[index].generation);
+            drop(slots.release(index));
+            handle
+        };
+        gone.into_iter().map(end).collect()
+    }
+
     /// Ends the handles of all objects that satisfy `is_gone`.
     pub(super) fn remove_where(&self, is_gone: impl Fn(&T) -> bool) -> Vec<Arc<T>> {
         let mut slots = self.slots.write();
@@ -175,7 +194,7 @@ impl<T> Slots<T> {
     }
 }
 
-const MARK: u64 = 1 << 44;
+const MARK: u64 = 1 << 48;
 /// Those that differ between handles of a kind.
 const HANDLE_BITS: u64 = (1 << 40) - (1 << 4);
 

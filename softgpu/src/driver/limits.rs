@@ -53,3 +53,33 @@ pub(super) const STEPS_PER_BLOCK: u64 = 1 << 12;
 pub(super) const MEMORY_OPERATIONS_MAX: u32 = 256;
 /// Longest pause between two looks at a word that a stream waits for.
 pub(super) const MEMORY_POLL_MAX: Duration = Duration::from_micros(100);
+// Largest textures and surfaces, as compute capability 8.0 has them; in texels.
+
+/// Width of a one-dimensional array.
+pub(super) const TEXTURE_1D_WIDTH_MAX: u32 = 131_072;
+/// Width of linear memory that is read as a texture.
+pub(super) const TEXTURE_1D_LINEAR_WIDTH_MAX: u32 = 1 << 28;
+/// Width of a two-dimensional array.
+pub(super) const TEXTURE_2D_WIDTH_MAX: u32 = 131_072;
+/// Height of a two-dimensional array.
+pub(super) const TEXTURE_2D_HEIGHT_MAX: u32 = 65_536;
+/// Width and height of pitched memory that is read as a texture.
+pub(super) const TEXTURE_2D_LINEAR_WIDTH_MAX: u32 = 131_072;
+/// See [`TEXTURE_2D_LINEAR_WIDTH_MAX`].
+pub(super) const TEXTURE_2D_LINEAR_HEIGHT_MAX: u32 = 65_000;
+/// Pitch of such memory, in bytes.
+pub(super) const TEXTURE_2D_LINEAR_PITCH_MAX: u32 = 2_097_120;
+/// Each side of a three-dimensional array.
+pub(super) const TEXTURE_3D_WIDTH_MAX: u32 = 16_384;
+/// Each side of an array that textures gather from.
+pub(super) const GATHER_WIDTH_MAX: u32 = 32_768;
+/// Width and height of a layer.
+pub(super) const LAYERED_WIDTH_MAX: u32 = 32_768;
+/// Layers of an array.
+pub(super) const LAYERS_MAX: u32 = 2048;
+/// Faces of all cubes of a layered cubemap.
+pub(super) const CUBEMAP_LAYERS_MAX: u32 = 2046;
+/// Width of a cube's face.
+pub(super) const CUBEMAP_WIDTH_MAX: u32 = 32_768;
+/// Each side of a mipmapped array.
+pub(super) const MIPMAPPED_WIDTH_MAX: u32 = 32_768;

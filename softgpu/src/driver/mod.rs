@@ -23,11 +23,13 @@
 mod allocations;
 mod architecture;
 mod arguments;
+mod array;
 mod attributes;
 mod context;
 mod context_calls;
 mod context_settings;
 mod copy;
+mod copy_array;
 mod device;
 mod engine;
 mod event;
@@ -56,12 +58,16 @@ mod pool;
 mod pool_calls;
 mod program;
 mod queues;
+mod reference;
 mod scheduler;
 mod stream;
 mod stream_memory;
+mod texture_object;
 
+pub(crate) use array::*;
 pub(crate) use context_calls::*;
 pub(crate) use copy::*;
+pub(crate) use copy_array::*;
 pub(crate) use device::*;
 pub(crate) use event::*;
 pub(crate) use function::*;
@@ -79,10 +85,12 @@ pub(crate) use occupancy::*;
 pub(crate) use peers::*;
 pub(crate) use pointer::*;
 pub(crate) use pool_calls::*;
+pub(crate) use reference::*;
 pub(crate) use stream::*;
 pub(crate) use stream_memory::*;
 // Functions whose objects are the same on every device.
 pub(crate) use gvirtus_graph::api::*;
+pub(crate) use texture_object::*;
 
 #[cfg(test)]
 mod tests;

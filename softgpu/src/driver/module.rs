@@ -13,9 +13,10 @@ use super::engine::Instance;
 use super::function::{self, Function, Settings};
 use super::handles::{Handles, Kind};
 use super::image::{self, JitOptions};
-use super::library;
 use super::managed_variables::ManagedVariables;
 use super::program::Program;
+use super::{library, reference};
+use crate::ir::OpaqueType;
 
 /// A program in a context.
 pub(super) struct Module {
@@ -82,8 +83,16 @@ impl Module {
             .ok_or(CUresult::CUDA_ERROR_NOT_FOUND)
     }
 
+    /// Address of the variable that is a reference of this type.
+    pub(super) fn reference(&self, name: &str, ty: OpaqueType) -> Result<u64, CUresult> {
+        self.instance
+            .reference(name, ty)
+            .ok_or(CUresult::CUDA_ERROR_NOT_FOUND)
+    }
+
     /// Ends the module's handles; its memory is freed when the last running kernel has ended.
     pub(super) fn unload(&self) {
+        reference::forget_module(self.handle);
         function::forget_module(self.handle);
         drop(MODULES.remove(self.handle.0));
     }
@@ -102,7 +111,7 @@ pub(super) fn forget_context(context: &Context) {
 /// # Errors
 ///
 /// `CUDA_ERROR_INVALID_HANDLE`.
-fn find(handle: CUmodule) -> Result<Arc<Module>, CUresult> {
+pub(super) fn find(handle: CUmodule) -> Result<Arc<Module>, CUresult> {
     super::device::devices()?;
     MODULES
         .get(handle.0)

@@ -7,6 +7,7 @@
 //! numbers, slot widths, branch targets) is checked here.
 
 mod bulk;
+mod image;
 mod operands;
 mod operations;
 

@@ -6,7 +6,7 @@ use crate::ptx::{Operand, ScalarType};
 use super::error::Result;
 use super::function::Lowering;
 use super::{
-    arithmetic, call, cluster, compare, control, convert, data, fragment, integer, matrix,
+    arithmetic, call, cluster, compare, control, convert, data, fragment, image, integer, matrix,
 };
 use super::{memory, stack, synchronize, video};
 
@@ -168,6 +168,9 @@ fn dispatch<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Re
         "call" => call::lower(l, inst),
         "mma" | "ldmatrix" | "stmatrix" | "movmatrix" => matrix::lower(l, inst),
         "wmma" => fragment::lower(l, inst),
+        "tex" | "tld4" | "txq" | "suld" | "sust" | "sured" | "suq" | "istypep" => {
+            image::lower(l, inst)
+        }
         opcode if video::is_video(opcode) => video::lower(l, inst),
         _ => Err("it is not supported".to_owned()),
     }

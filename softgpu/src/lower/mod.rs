@@ -22,6 +22,7 @@ mod error;
 mod flow;
 mod fragment;
 mod function;
+mod image;
 mod instruction;
 mod integer;
 mod matrix;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Module-scope names: collecting, linking, and what each kernel can reach.
 
-use crate::ir::{self, Builtin, DeviceCall, FunctionId, Space, VariableId};
+use crate::ir::{self, Builtin, DeviceCall, FunctionId, OpaqueType, Space, VariableId};
 use crate::ptx::{
     Declaration, Function, FunctionKind, Item, Linkage, Module, Position, ScalarType, StateSpace,
 };
@@ -95,6 +95,7 @@ pub fn lower(modules: &[Module<'_>]) -> Result<ir::Module, LowerError> {
     shared::assign_offsets(&mut program.shared, &reach);
     let mut output = ir::Module {
         variables: variable::lower_all(&program)?,
+        references: program.references(),
         ..Default::default()
     };
     let frame_alignment = function::frame_alignment_bytes(&program);
@@ -193,7 +194,7 @@ impl<'m, 'a> Program<'m, 'a> {
                 }
                 let global = match variable.space {
                     _ if is_opaque(variable) => Global::Unsupported,
-                    StateSpace::Global | StateSpace::Const => {
+                    StateSpace::Global | StateSpace::Const | StateSpace::Tex => {
                         let id = VariableId(self.variables.len() as u32);
                         self.variables.push((module, variable));
                         Global::Variable(id)
@@ -325,6 +326,14 @@ impl<'m, 'a> Program<'m, 'a> {
         })
     }
 
+    /// Variables that are texture or surface references.
+    fn references(&self) -> Vec<(VariableId, OpaqueType)> {
+        let variables = (0..).zip(&self.variables);
+        variables
+            .filter_map(|(id, (_, variable))| Some((VariableId(id), reference_type(variable)?)))
+            .collect()
+    }
+
     /// The kernels among the definitions.
     pub(super) fn entries(&self) -> impl Iterator<Item = usize> + '_ {
         let is_entry =
@@ -354,11 +363,20 @@ pub(super) fn ir_space(space: StateSpace) -> Space {
     }
 }
 
+/// Whether a variable is of an opaque kind that is not supported: samplers apart from textures.
 fn is_opaque(variable: &Declaration<'_>) -> bool {
-    matches!(
-        variable.ty,
-        ScalarType::Texref | ScalarType::Samplerref | ScalarType::Surfref
-    ) || variable.space == StateSpace::Tex
+    variable.ty == ScalarType::Samplerref
+}
+
+/// What a reference variable refers to. The deprecated `.tex` space declares textures of whatever
+/// type it names.
+pub(super) fn reference_type(variable: &Declaration<'_>) -> Option<OpaqueType> {
+    match variable.ty {
+        _ if variable.space == StateSpace::Tex => Some(OpaqueType::Texture),
+        ScalarType::Texref => Some(OpaqueType::Texture),
+        ScalarType::Surfref => Some(OpaqueType::Surface),
+        _ => None,
+    }
 }
 
 fn builtin(name: &str) -> Option<Builtin> {

@@ -370,7 +370,11 @@ fn what_is_not_understood_is_refused_by_name() {
         ("atom.global.add.f64 %r1, [%r2], %r3;", "declared as B32"),
         (
             "tex.2d.v4.f32.f32 {%f1, %f2, %f3, %f4}, [t, {%f5, %f6}];",
-            "not supported",
+            "t is not declared",
+        ),
+        (
+            "tex.2dms.v4.f32.s32 {%f1, %f2, %f3, %f4}, [t, {%r1, %r2, %r3, %r3}];",
+            "no geometry that is supported",
         ),
     ] {
         let message = in_kernel(text);

@@ -5,10 +5,13 @@ use crate::ir;
 use crate::ptx::{Declaration, Immediate, Initializer, Linkage, ScalarType, StateSpace};
 
 use super::error::{LowerError, Result};
-use super::program::{Global, Program, ir_space};
+use super::program::{Global, Program, ir_space, reference_type};
 
 /// Largest variable, in bytes.
 const SIZE_BYTES_MAX: u64 = 1 << 40;
+
+/// Size of a texture or surface reference.
+const REFERENCE_BYTES: u64 = 8;
 
 /// Most bytes of one variable that an initializer reaches.
 const INITIALIZED_BYTES_MAX: u64 = 1 << 30;
@@ -62,9 +65,15 @@ fn lower_one(
     module: usize,
     declaration: &Declaration<'_>,
 ) -> Result<ir::Variable> {
-    let size = declaration
-        .size_bytes()
-        .filter(|&size| size <= SIZE_BYTES_MAX);
+    let is_reference = reference_type(declaration).is_some();
+    if is_reference && (declaration.initializer.is_some() || !declaration.dimensions.is_empty()) {
+        return Err("a reference with initial values, or an array of them".to_owned());
+    }
+    let size = match is_reference {
+        true => Some(REFERENCE_BYTES),
+        false => declaration.size_bytes(),
+    };
+    let size = size.filter(|&size| size <= SIZE_BYTES_MAX);
     let size = size.ok_or("it is too large")?;
     let alignment = declaration.alignment_bytes();
     let mut filler = Filler {

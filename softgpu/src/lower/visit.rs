@@ -128,6 +128,7 @@ fn visit_op(op: &mut Op, visitor: &mut impl Visitor) {
         | Op::CopyAsync { .. }
         | Op::CopyBulk(_)
         | Op::AtomicWide { .. }
+        | Op::Image { .. }
         | Op::MemoryBarrier { .. } => visit_memory_op(op, visitor),
         Op::Barrier { .. }
         | Op::WarpSync { .. }
@@ -260,6 +261,22 @@ fn visit_memory_op(op: &mut Op, visitor: &mut impl Visitor) {
             visitor.address(address);
             each(compare.iter_mut().flatten().chain(new), visitor);
             dst.iter_mut().for_each(|reg| visitor.definition(reg));
+        }
+        Op::Image {
+            handle,
+            dst,
+            dst_pred,
+            sources,
+            ..
+        } => {
+            visitor.source(handle);
+            each(sources, visitor);
+            dst.iter_mut()
+                .flatten()
+                .for_each(|reg| visitor.definition(reg));
+            dst_pred
+                .iter_mut()
+                .for_each(|pred| visitor.predicate_definition(pred));
         }
         Op::MemoryBarrier { address, op, .. } => {
             visitor.address(address);

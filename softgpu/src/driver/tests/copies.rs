@@ -222,13 +222,13 @@ fn rows_are_copied_with_their_pitches() {
         let status = call!(cuMemcpy2DUnaligned_v2(&raw const *copy));
         assert_eq!(status, INVALID_VALUE, "copy {index}");
     }
-    let array = CUDA_MEMCPY2D {
+    let no_array = CUDA_MEMCPY2D {
         dstMemoryType: CUmemorytype::CU_MEMORYTYPE_ARRAY,
         ..up
     };
     assert_eq!(
-        call!(cuMemcpy2D_v2(&raw const array)),
-        CUresult::CUDA_ERROR_NOT_SUPPORTED
+        call!(cuMemcpy2D_v2(&raw const no_array)),
+        CUresult::CUDA_ERROR_INVALID_HANDLE
     );
 }
 

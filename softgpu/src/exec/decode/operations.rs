@@ -362,6 +362,7 @@ impl Decoder<'_> {
                 compare,
                 new,
             } => self.atomic_wide(frame, *space, *address, *dst, *compare, *new),
+            Op::Image { .. } => self.image(frame, op),
             Op::MemoryBarrier { space, address, op } => {
                 self.memory_barrier(frame, *space, *address, op)
             }

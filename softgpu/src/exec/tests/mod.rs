@@ -297,6 +297,7 @@ impl TestKernel {
             functions,
             kernels: vec![kernel],
             variables: self.variables,
+            ..Module::default()
         }
     }
 }
