@@ -130,6 +130,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         cancel: None,
         priority: 0,
         device: None,
+        heap: None,
     };
     println!(
         "{:<16}{:>12}{:>14}{:>12}{:>8}",

@@ -59,3 +59,9 @@ pub const WINDOW_BYTES: u64 = 1 << 32;
 pub const DEVICE_LAUNCHES_MAX: usize = 1 << 20;
 /// Threads that run what the kernels of one launch from the host launch.
 pub const DEVICE_LAUNCH_THREADS_MAX: usize = 32;
+
+/// The heap of kernels gives memory in pieces of this size; each allocation takes so many bytes
+/// more.
+pub const HEAP_GRANULE_BYTES: u64 = 16;
+/// See [`HEAP_GRANULE_BYTES`].
+pub const HEAP_BLOCK_OVERHEAD_BYTES: u64 = 16;

@@ -17,11 +17,13 @@ use parking_lot::Mutex;
 use super::context_settings::Settings;
 use super::device::{Device, device};
 use super::handles::{Handles, Kind};
+use super::limits::DEFAULT_HEAP_BYTES;
 use super::scheduler::{DomainId, ErrorCell, SCHEDULER, StreamId};
 use super::{
     array, event, host_memory, memory, module, output, peers, pool, reference, stream,
     texture_object,
 };
+use crate::exec::Heap;
 
 /// One life of a context.
 pub(super) struct Context {
@@ -37,6 +39,8 @@ pub(super) struct Context {
     pub(super) settings: Mutex<Settings>,
     /// Contexts whose memory it may use: their numbers, and their devices' ordinals.
     pub(super) peers: Mutex<Vec<(u64, i32)>>,
+    /// Where kernels allocate.
+    pub(super) heap: Arc<Heap>,
 }
 
 /// A device's primary context.
@@ -73,6 +77,7 @@ impl Context {
             legacy_stream,
             settings: Mutex::default(),
             peers: Mutex::default(),
+            heap: Arc::new(Heap::new(DEFAULT_HEAP_BYTES as u64)),
         }
     }
 
@@ -101,6 +106,9 @@ impl Context {
         array::forget_context(self);
         module::forget_context(self);
         memory::forget_context(self);
+        if let Ok(memory) = self.device.memory() {
+            self.heap.clear(memory);
+        }
         pool::forget_context(self);
         peers::forget_context(self);
         host_memory::forget_context(self);

@@ -196,7 +196,11 @@ fn synchronize(context: &context::Context) -> Result<(), CUresult> {
 pub(crate) fn cuCtxSetLimit(limit: CUlimit, value: usize) -> Result<(), CUresult> {
     let context = context::usable()?;
     let mut settings = context.settings.lock();
-    settings.set_limit(limit, value)
+    settings.set_limit(limit, value)?;
+    if limit == CUlimit::CU_LIMIT_MALLOC_HEAP_SIZE {
+        context.heap.set_limit(value as u64);
+    }
+    Ok(())
 }
 
 pub(crate) unsafe fn cuCtxGetLimit(pvalue: *mut usize, limit: CUlimit) -> Result<(), CUresult> {

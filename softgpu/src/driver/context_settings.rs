@@ -4,7 +4,8 @@
 use gvirtus_abi::{CUfunc_cache, CUlimit, CUresult, CUsharedconfig};
 
 use super::limits::{
-    DEFAULT_HEAP_BYTES, DEFAULT_L2_FETCH_BYTES, DEFAULT_PRINTF_BYTES, DEFAULT_STACK_BYTES,
+    DEFAULT_HEAP_BYTES, DEFAULT_L2_FETCH_BYTES, DEFAULT_PENDING_LAUNCHES, DEFAULT_PRINTF_BYTES,
+    DEFAULT_STACK_BYTES, DEFAULT_SYNC_DEPTH,
 };
 use crate::limits::MAX_LOCAL_BYTES_PER_THREAD;
 
@@ -15,6 +16,8 @@ pub(super) struct Settings {
     printf_bytes: usize,
     heap_bytes: usize,
     l2_fetch_bytes: usize,
+    sync_depth: usize,
+    pending_launches: usize,
     pub(super) cache_config: CUfunc_cache,
 }
 
@@ -25,6 +28,8 @@ impl Default for Settings {
             printf_bytes: DEFAULT_PRINTF_BYTES,
             heap_bytes: DEFAULT_HEAP_BYTES,
             l2_fetch_bytes: DEFAULT_L2_FETCH_BYTES,
+            sync_depth: DEFAULT_SYNC_DEPTH,
+            pending_launches: DEFAULT_PENDING_LAUNCHES,
             cache_config: CUfunc_cache::CU_FUNC_CACHE_PREFER_NONE,
         }
     }
@@ -39,6 +44,8 @@ impl Settings {
             CUlimit::CU_LIMIT_MALLOC_HEAP_SIZE => self.heap_bytes,
             CUlimit::CU_LIMIT_MAX_L2_FETCH_GRANULARITY => self.l2_fetch_bytes,
             CUlimit::CU_LIMIT_PERSISTING_L2_CACHE_SIZE => 0,
+            CUlimit::CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH => self.sync_depth,
+            CUlimit::CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT => self.pending_launches,
             other => return Err(no_limit(other)),
         })
     }
@@ -56,6 +63,9 @@ impl Settings {
                 return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
             }
             CUlimit::CU_LIMIT_MAX_L2_FETCH_GRANULARITY => self.l2_fetch_bytes = value,
+            CUlimit::CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH => self.sync_depth = value,
+            // Kernels may launch more: a launch takes little.
+            CUlimit::CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT => self.pending_launches = value,
             CUlimit::CU_LIMIT_PERSISTING_L2_CACHE_SIZE => {
                 return Err(CUresult::CUDA_ERROR_UNSUPPORTED_LIMIT);
             }

@@ -14,7 +14,8 @@ use super::managed_variables::ManagedVariables;
 use super::program::Program;
 use super::{managed, output};
 use crate::exec::{
-    DeviceFacts, Fault, KernelId, LaunchConfig, LaunchOptions, LoadError, LoadedModule, launch,
+    DeviceFacts, Fault, Heap, KernelId, LaunchConfig, LaunchOptions, LoadError, LoadedModule,
+    launch,
 };
 use crate::ir::{OpaqueType, VariableId};
 use crate::memory::{MemoryError, share, unshare};
@@ -27,6 +28,8 @@ pub(super) struct Instance {
     facts: Facts,
     /// Variables that all instances of the program have in common.
     managed: Option<Arc<ManagedVariables>>,
+    /// The context's.
+    heap: Arc<Heap>,
 }
 
 /// What kernels can ask of their device.
@@ -77,6 +80,7 @@ impl Instance {
             workers: context.device.multiprocessors as usize,
             facts: Facts(context.device),
             managed,
+            heap: context.heap.clone(),
         };
         for (base, bytes, is_managed) in instance.variables() {
             let kind = Kind::Variable { is_managed };
@@ -170,6 +174,7 @@ impl Launch {
             cancel: None,
             priority: self.priority,
             device: Some(&self.instance.facts),
+            heap: Some(&self.instance.heap),
         };
         let kernel = KernelId(self.kernel as u32);
         let module = &self.instance.module;

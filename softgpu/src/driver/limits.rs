@@ -42,6 +42,9 @@ pub(super) const DEFAULT_STACK_BYTES: usize = 1024;
 pub(super) const DEFAULT_PRINTF_BYTES: usize = 1 << 20;
 pub(super) const DEFAULT_HEAP_BYTES: usize = 8 << 20;
 pub(super) const DEFAULT_L2_FETCH_BYTES: usize = 64;
+/// Defaults of `cuCtxGetLimit` for kernels that launch kernels.
+pub(super) const DEFAULT_SYNC_DEPTH: usize = 2;
+pub(super) const DEFAULT_PENDING_LAUNCHES: usize = 2048;
 
 /// Threads times instructions up to which a kernel without loops runs on the launching thread: a
 /// few microseconds, about what it takes to wake another thread.

@@ -156,8 +156,8 @@ pub(crate) fn run(
             Builtin::Device(function) => device_runtime::run(launch, &mut call, function),
             Builtin::Malloc => {
                 let bytes = call.argument(0, 8);
-                let address = launch.memory.alloc(bytes.max(1)).unwrap_or(0);
-                call.set_result(8, address, 8);
+                let address = launch.allocate(bytes);
+                call.set_result(8, address.unwrap_or(0), 8);
             }
             Builtin::SetConditional => {
                 let (address, value) = (call.argument(0, 8), call.argument(8, 4) as u32);
@@ -170,7 +170,7 @@ pub(crate) fn run(
             }
             Builtin::Free => {
                 let address = call.argument(0, 8);
-                if address != 0 && launch.memory.free(address).is_err() {
+                if address != 0 && !launch.free(address) {
                     return Err(BuiltinError::BadPointer {
                         lane: lane as u32,
                         address,

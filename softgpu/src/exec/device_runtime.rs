@@ -170,13 +170,13 @@ impl Caller<'_, '_> {
             DeviceCall::EventRecord | DeviceCall::EventRecordWithFlags => self.record(),
             DeviceCall::StreamWaitEvent => self.wait_event(),
             DeviceCall::Malloc => {
-                let address = self.launch.memory.alloc(self.long(1).max(1));
-                let address = address.map_err(|_| MEMORY_ALLOCATION)?;
+                let address = self.launch.allocate(self.long(1));
+                let address = address.ok_or(MEMORY_ALLOCATION)?;
                 self.write(0, &address.to_le_bytes())
             }
             DeviceCall::Free => match self.long(0) {
                 0 => Ok(()),
-                address => self.launch.memory.free(address).map_err(|_| INVALID_VALUE),
+                address => self.launch.free(address).then_some(()).ok_or(INVALID_VALUE),
             },
             DeviceCall::MemcpyAsync | DeviceCall::Memcpy2DAsync => self.copy(function),
             DeviceCall::MemsetAsync | DeviceCall::Memset2DAsync => self.fill(function),

@@ -17,6 +17,7 @@ use super::device_runtime::DeviceFacts;
 use super::fault::Fault;
 use super::grids::{self, Child, Grids};
 use super::group::{Mask, WARPS_MAX};
+use super::heap::Heap;
 use super::module::{KernelId, LoadedModule};
 use super::pool;
 use super::special::{ClusterValues, LaneTables, SpecialValues};
@@ -78,6 +79,8 @@ pub struct LaunchOptions<'a> {
     pub priority: i32,
     /// Answers kernels that ask about their device.
     pub device: Option<&'a dyn DeviceFacts>,
+    /// Where kernels allocate; without it, in device memory without a limit.
+    pub heap: Option<&'a Heap>,
 }
 
 /// What a launch did.
@@ -119,6 +122,7 @@ pub(crate) struct Launch<'a> {
     /// Of a kernel that may launch others.
     pub(crate) grids: Option<&'a dyn Grids>,
     pub(crate) device: Option<&'a dyn DeviceFacts>,
+    heap: Option<&'a Heap>,
 }
 
 impl Launch<'_> {
@@ -171,6 +175,22 @@ impl Launch<'_> {
         self.cancel
             .is_some_and(|cancel| cancel.load(Ordering::Relaxed))
             || self.grids.is_some_and(Grids::is_stopping)
+    }
+
+    /// `malloc`.
+    pub(crate) fn allocate(&self, bytes: u64) -> Option<u64> {
+        match self.heap {
+            Some(heap) => heap.allocate(self.memory, bytes),
+            None => self.memory.alloc(bytes.max(1)).ok(),
+        }
+    }
+
+    /// `free` of what is not null; false if it was not allocated.
+    pub(crate) fn free(&self, address: u64) -> bool {
+        match self.heap {
+            Some(heap) => heap.free(self.memory, address),
+            None => self.memory.free(address).is_ok(),
+        }
     }
 
     /// The program function that a function pointer means.
@@ -258,6 +278,7 @@ pub(crate) fn launch_grid(
         workspace: workspace.address,
         grids,
         device: options.device,
+        heap: options.heap,
     };
     Scheduler::new(&launch, options.priority).run(options.workers.max(1))
 }

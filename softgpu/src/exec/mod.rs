@@ -33,6 +33,7 @@ mod float8;
 mod grids;
 mod group;
 pub(crate) mod half;
+mod heap;
 mod image;
 mod integer;
 mod lanes;
@@ -52,6 +53,7 @@ mod window;
 
 pub use device_runtime::DeviceFacts;
 pub use fault::{Access, Fault, Location};
+pub use heap::Heap;
 pub use launch::{LaunchConfig, LaunchOptions, LaunchStatistics, launch};
 pub use module::{KernelId, LoadError, LoadedModule, Requirements};
 

@@ -180,6 +180,7 @@ impl Device {
             cancel: None,
             priority: 0,
             device: None,
+            heap: None,
         };
         launch(&self.module, id, config, &arguments.block, &options).map(|_| ())
     }

@@ -454,6 +454,7 @@ fn an_endless_launch_can_be_cancelled() {
         cancel: Some(&cancel),
         priority: 0,
         device: None,
+        heap: None,
     };
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -361,6 +361,7 @@ fn variables_are_initialised_and_relocated() {
         cancel: None,
         priority: 0,
         device: None,
+        heap: None,
     };
     let kernel = loaded.kernel("k").unwrap();
     launch(&loaded, kernel, &config(1, 1), &out.to_le_bytes(), &options).unwrap();

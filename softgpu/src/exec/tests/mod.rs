@@ -193,6 +193,7 @@ impl Device {
             cancel: None,
             priority: 0,
             device: None,
+            heap: None,
         };
         launch(&loaded, kernel, &config, parameters, &options)
     }
