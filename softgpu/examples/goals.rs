@@ -125,6 +125,7 @@ impl Device {
             cancel: None,
             priority: 0,
             device: None,
+            heap: None,
         };
         let statistics = launch(&self.module, kernel, &config, arguments, &options)?;
         Ok(statistics.lane_instructions)

@@ -117,6 +117,7 @@ impl Machine {
             cancel: Some(&cancel),
             priority: 0,
             device: None,
+            heap: None,
         };
         launch(module, kernel, &config, &parameters, &options)
             .map_err(|fault| format!("it faults: {fault}"))?;
