@@ -127,7 +127,7 @@ fn integers_become_fractions_or_stay() {
     };
     let fractions = Sampler {
         read: Read::Fraction,
-        ..nearest.clone()
+        ..nearest
     };
     let texture = line(Channel::S8, &[0x80, 0x81, 0, 0x7f], fractions);
     for (x, expected) in [(0.5, -1.0), (1.5, -1.0), (2.5, 0.0), (3.5, 1.0)] {
