@@ -107,6 +107,36 @@ impl Shape {
         }))
     }
 
+    /// Host memory that the device has too is device memory here: kernels may have changed it.
+    fn as_device(self, session: &Session, side: Side) -> Side {
+        let Side::Host(start, pitch, slice_pitch) = side else {
+            return side;
+        };
+        let mirrors = session.shared.mirrors.lock();
+        let Some(found) = mirrors.find(start as u64) else {
+            return side;
+        };
+        let [width, height, depth] = self.0;
+        let offset = start as u64 - found.host;
+        let slices = slice_pitch.checked_mul(depth - 1);
+        let end = slices
+            .and_then(|bytes| bytes.checked_add(pitch.checked_mul(height - 1)?))
+            .and_then(|bytes| {
+                (bytes as u64)
+                    .checked_add(width as u64)?
+                    .checked_add(offset)
+            });
+        if end.is_none_or(|end| end > found.bytes()) {
+            return side;
+        }
+        Side::Device(DeviceBox {
+            address: U64::new(found.device + offset),
+            pitch_bytes: U64::new(pitch as u64),
+            slice_rows: U64::new((slice_pitch / pitch.max(1)) as u64),
+            ..DeviceBox::default()
+        })
+    }
+
     fn bytes(self) -> Result<usize, CUresult> {
         let [width, height, depth] = self.0;
         let rows = height.checked_mul(depth).ok_or(INVALID_VALUE)?;
@@ -202,6 +232,16 @@ unsafe fn copy_now(
     shape: Shape,
     returns: Returns,
 ) -> Status {
+    session.before_work(stream)?;
+    let is_shared = session.shared.is_used();
+    let is_waited_for = is_shared && returns == Returns::WhenDone;
+    let sides = match is_shared {
+        true => (
+            shape.as_device(session, sides.0),
+            shape.as_device(session, sides.1),
+        ),
+        false => sides,
+    };
     match sides {
         (Side::Host(address, pitch, slice), Side::Device(to)) => {
             for (to, shape, rows) in shape.parts(to, (address, pitch, slice)) {
@@ -215,6 +255,9 @@ unsafe fn copy_now(
                 let payload = Payload::Rows(rows);
                 // SAFETY: the caller's promise.
                 unsafe { session.wire.post_payload(command, fill, payload)? };
+            }
+            if is_waited_for {
+                session.wait_for_stream(stream)?;
             }
             Ok(())
         }
@@ -232,9 +275,15 @@ unsafe fn copy_now(
                 session.wire.faults().take_deferred()?;
                 outcome.successful()?;
             }
+            session.after_copy()
+        }
+        (Side::Device(from), Side::Device(to)) => {
+            between(session, stream, from, to, shape)?;
+            if is_waited_for {
+                session.wait_for_stream(stream)?;
+            }
             Ok(())
         }
-        (Side::Device(from), Side::Device(to)) => between(session, stream, from, to, shape),
         (Side::Host(from, from_pitch, from_slice), Side::Host(to, to_pitch, to_slice)) => {
             let word = U64::new(stream.number.into());
             let opcode = opcode::cuStreamSynchronize;
