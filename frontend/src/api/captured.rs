@@ -20,6 +20,15 @@ fn check_synchronous(default_stream: CUstream) -> Status {
     Ok(())
 }
 
+/// A memset of memory that the host has too is complete at its return.
+fn after_synchronous_memset(default_stream: CUstream, address: CUdeviceptr) -> Status {
+    let session = session()?;
+    if session.shared.is_used() && session.shared.mirrors.lock().find(address.0).is_some() {
+        session.wait_for_stream(session.stream(default_stream, CUstream::NULL)?)?;
+    }
+    Ok(())
+}
+
 /// Whether a memset has become a node.
 fn capture_memset(
     default: CUstream,
@@ -66,7 +75,8 @@ macro_rules! memsets {
         ) -> Status {
             check_synchronous(default_stream)?;
             // SAFETY: the same contract.
-            unsafe { regular::$line(default_stream, dstDevice, $value, N) }
+            unsafe { regular::$line(default_stream, dstDevice, $value, N)? };
+            after_synchronous_memset(default_stream, dstDevice)
         }
 
         #[doc = concat!("`", stringify!($line_async), "`.")]
@@ -98,7 +108,8 @@ macro_rules! memsets {
         ) -> Status {
             check_synchronous(default_stream)?;
             // SAFETY: the same contract.
-            unsafe { regular::$rows(default_stream, dstDevice, dstPitch, $value, Width, Height) }
+            unsafe { regular::$rows(default_stream, dstDevice, dstPitch, $value, Width, Height)? };
+            after_synchronous_memset(default_stream, dstDevice)
         }
 
         #[doc = concat!("`", stringify!($rows_async), "`.")]

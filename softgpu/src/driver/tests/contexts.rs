@@ -112,8 +112,11 @@ fn limits_are_kept() {
     assert_eq!(get!(cuCtxGetLimit(_, printf)), 4096_usize);
     let mut value = 0;
     let depth = CUlimit::CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH;
+    assert_eq!(call!(cuCtxSetLimit(depth, 3)), SUCCESS);
+    assert_eq!(get!(cuCtxGetLimit(_, depth)), 3_usize);
+    let persisting = CUlimit::CU_LIMIT_PERSISTING_L2_CACHE_SIZE;
     assert_eq!(
-        call!(cuCtxGetLimit(&raw mut value, depth)),
+        call!(cuCtxSetLimit(persisting, 1 << 20)),
         CUresult::CUDA_ERROR_UNSUPPORTED_LIMIT
     );
     assert_eq!(
