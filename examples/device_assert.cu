@@ -64,5 +64,9 @@ int main(int argc, char **argv) {
     no_arguments(argc, argv, "A failing assertion and a trap on the device.");
     bool right = run("assertion", true);
     right = run("trap", false) && right;
+    int *device = nullptr;
+    CHECK(cudaMalloc(&device, sizeof(int)));
+    CHECK(cudaFree(device));
+    std::printf("in this process: no error\n");
     return report("device_assert", right);
 }
