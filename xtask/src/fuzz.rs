@@ -94,7 +94,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
             PLATFORM,
         ])
         .arg("--target-dir")
-        .arg(folder.join("target"))
+        .arg(workspace.fuzz_build())
         .current_dir(&folder)
         .env("RUSTFLAGS", FLAGS);
     process::require(&mut build, BUILD_LIMIT)?;
@@ -108,8 +108,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 
 fn run_target(workspace: &Workspace, target: &Target, seconds: u64) -> Result<()> {
     let folder = workspace.root().join("fuzz");
-    let program = folder
-        .join("target")
+    let program = workspace
+        .fuzz_build()
         .join(PLATFORM)
         .join("release")
         .join(target.name);

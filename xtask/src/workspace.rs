@@ -61,6 +61,11 @@ impl Workspace {
         self.target.join("release")
     }
 
+    /// Where the fuzz targets, a workspace of their own, are built.
+    pub(crate) fn fuzz_build(&self) -> PathBuf {
+        self.target.join("fuzz")
+    }
+
     /// Where the CUDA examples are compiled to.
     pub(crate) fn compiled_examples(&self) -> PathBuf {
         self.target.join("examples")

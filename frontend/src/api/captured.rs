@@ -7,6 +7,7 @@ use gvirtus_abi::{CUevent_record_flags, CUevent_wait_flags};
 use gvirtus_graph::{Memcpy, Memset, Payload, capture};
 
 use super::{INVALID_VALUE, Status, graph_stream};
+use crate::memory::Attachment;
 use crate::process::session;
 use crate::regular;
 
@@ -20,13 +21,36 @@ fn check_synchronous(default_stream: CUstream) -> Status {
     Ok(())
 }
 
-/// A memset of memory that the host has too is complete at its return.
-fn after_synchronous_memset(default_stream: CUstream, address: CUdeviceptr) -> Status {
+/// A memset that the caller waits for. If its memory is one that the host has too, then it is
+/// complete at its return, also where kernels must not use the memory now.
+fn synchronous_memset(
+    default_stream: CUstream,
+    address: CUdeviceptr,
+    memset: impl FnOnce() -> Status,
+) -> Status {
+    check_synchronous(default_stream)?;
     let session = session()?;
-    if session.shared.is_used() && session.shared.mirrors.lock().find(address.0).is_some() {
-        session.wait_for_stream(session.stream(default_stream, CUstream::NULL)?)?;
+    if !session.shared.is_used() {
+        return memset();
     }
-    Ok(())
+    let attach = |attachment| {
+        let mut mirrors = session.shared.mirrors.lock();
+        let mirror = mirrors.find_mut(address.0)?;
+        let wanted = match mirror.attachment {
+            Attachment::Mapped => Attachment::Mapped,
+            _ => attachment,
+        };
+        Some(std::mem::replace(&mut mirror.attachment, wanted))
+    };
+    let Some(attachment) = attach(Attachment::Global) else {
+        return memset();
+    };
+    let outcome = memset().and_then(|()| {
+        let stream = session.stream(default_stream, CUstream::NULL)?;
+        session.wait_for_stream(stream)
+    });
+    attach(attachment);
+    outcome
 }
 
 /// Whether a memset has become a node.
@@ -73,10 +97,10 @@ macro_rules! memsets {
             $value: $ty,
             N: usize,
         ) -> Status {
-            check_synchronous(default_stream)?;
-            // SAFETY: the same contract.
-            unsafe { regular::$line(default_stream, dstDevice, $value, N)? };
-            after_synchronous_memset(default_stream, dstDevice)
+            synchronous_memset(default_stream, dstDevice, || {
+                // SAFETY: the same contract.
+                unsafe { regular::$line(default_stream, dstDevice, $value, N) }
+            })
         }
 
         #[doc = concat!("`", stringify!($line_async), "`.")]
@@ -106,10 +130,10 @@ macro_rules! memsets {
             Width: usize,
             Height: usize,
         ) -> Status {
-            check_synchronous(default_stream)?;
-            // SAFETY: the same contract.
-            unsafe { regular::$rows(default_stream, dstDevice, dstPitch, $value, Width, Height)? };
-            after_synchronous_memset(default_stream, dstDevice)
+            synchronous_memset(default_stream, dstDevice, || {
+                // SAFETY: the same contract.
+                unsafe { regular::$rows(default_stream, dstDevice, dstPitch, $value, Width, Height) }
+            })
         }
 
         #[doc = concat!("`", stringify!($rows_async), "`.")]
