@@ -132,7 +132,9 @@ macro_rules! memsets {
         ) -> Status {
             synchronous_memset(default_stream, dstDevice, || {
                 // SAFETY: the same contract.
-                unsafe { regular::$rows(default_stream, dstDevice, dstPitch, $value, Width, Height) }
+                unsafe {
+                    regular::$rows(default_stream, dstDevice, dstPitch, $value, Width, Height)
+                }
             })
         }
 
