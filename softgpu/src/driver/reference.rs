@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Texture and surface references (`cuda.h`: "Texture Reference Management [DEPRECATED]", "Surface
-//! Reference Management [DEPRECATED]"): variables of a module that the driver binds to memory.
+//! Texture and surface references (`cuda.h`: "Texture Reference Management (deprecated)", "Surface
+//! Reference Management (deprecated)"): variables of a module that the driver binds to memory.
 //!
 //! What a reference is bound to takes effect for kernels that are launched afterwards, so each
 //! change waits for those that still run.
