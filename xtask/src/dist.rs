@@ -18,8 +18,6 @@ use crate::workspace::Workspace;
 
 /// What the folder may weigh.
 const MAXIMUM_BYTES: u64 = 60 << 20;
-/// The devices that get machine code; newer ones compile the PTX of the oldest.
-const ARCHITECTURES: [u32; 5] = [75, 80, 86, 89, 90];
 const STRIP_LIMIT: Duration = Duration::from_secs(60);
 const CHECK_LIMIT: Duration = Duration::from_secs(20 * 60);
 
@@ -48,7 +46,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 fn assemble(workspace: &Workspace) -> Result<PathBuf> {
     let product = product::build(workspace)?;
     let toolkit = toolkit::get()?;
-    let examples = examples::compile(workspace, &toolkit, &fat(workspace))?;
+    let examples = examples::compile(workspace, &toolkit, &Flavour::plain(workspace))?;
     let folder = workspace.root().join("dist");
     if folder.exists() {
         fs::remove_dir_all(&folder)
@@ -84,19 +82,6 @@ fn assemble(workspace: &Workspace) -> Result<PathBuf> {
         terminal::bytes(MAXIMUM_BYTES)
     );
     Ok(folder)
-}
-
-/// Machine code for every architecture, and PTX for what comes after.
-fn fat(workspace: &Workspace) -> Flavour {
-    let mut flags: Vec<_> = ARCHITECTURES
-        .iter()
-        .map(|number| format!("-gencode=arch=compute_{number},code=sm_{number}"))
-        .collect();
-    let oldest = ARCHITECTURES[0];
-    flags.push(format!(
-        "-gencode=arch=compute_{oldest},code=compute_{oldest}"
-    ));
-    Flavour::with_flags(workspace.compiled_examples().join("fat"), flags)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<PathBuf> {

@@ -34,11 +34,16 @@ pub(crate) struct Flavour {
 impl Flavour {
     /// nvcc's default flags, as a user would compile.
     pub(crate) fn plain(workspace: &Workspace) -> Self {
-        Self::with_flags(workspace.compiled_examples(), Vec::new())
+        Self {
+            sources: EXAMPLES,
+            folder: workspace.compiled_examples(),
+            flags: Vec::new(),
+        }
     }
 
     /// The examples in `folder`, compiled with `flags`.
-    pub(crate) const fn with_flags(folder: PathBuf, flags: Vec<String>) -> Self {
+    #[cfg(test)]
+    const fn with_flags(folder: PathBuf, flags: Vec<String>) -> Self {
         Self {
             sources: EXAMPLES,
             folder,
