@@ -17,7 +17,7 @@ use crate::toolkit;
 use crate::workspace::Workspace;
 
 /// What the folder may weigh.
-const MAXIMUM_BYTES: u64 = 60 << 20;
+const MAXIMUM_BYTES: u64 = 160 << 20;
 const STRIP_LIMIT: Duration = Duration::from_secs(60);
 const CHECK_LIMIT: Duration = Duration::from_secs(20 * 60);
 
