@@ -41,16 +41,6 @@ impl Flavour {
         }
     }
 
-    /// The examples in `folder`, compiled with `flags`.
-    #[cfg(test)]
-    const fn with_flags(folder: PathBuf, flags: Vec<String>) -> Self {
-        Self {
-            sources: EXAMPLES,
-            folder,
-            flags,
-        }
-    }
-
     /// The programs that only tests run.
     fn test_programs(workspace: &Workspace) -> Self {
         Self {
@@ -306,7 +296,11 @@ mod tests {
         fs::write(&source, "int main() {}\n").expect("written");
         let flavour = |flags: &[&str]| {
             let flags = flags.iter().map(|&flag| flag.into()).collect();
-            Flavour::with_flags(folder.path().into(), flags)
+            Flavour {
+                sources: EXAMPLES,
+                folder: folder.path().into(),
+                flags,
+            }
         };
         let job = |version: &str, headers: &[Vec<u8>], flags: &[&str]| {
             Job::new(&source, headers, &toolkit(version), &flavour(flags)).expect("readable")
