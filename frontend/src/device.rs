@@ -136,10 +136,6 @@ const MASKED: &[(Attribute, &str)] = &[
         "cuFlushGPUDirectRDMAWrites is not supported",
     ),
     (
-        Attribute::CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED,
-        "cuMemCreate and cuMemMap are not supported",
-    ),
-    (
         Attribute::CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED,
         "memory cannot be exported",
     ),
@@ -157,7 +153,7 @@ const MASKED: &[(Attribute, &str)] = &[
     ),
     (
         Attribute::CU_DEVICE_ATTRIBUTE_GENERIC_COMPRESSION_SUPPORTED,
-        "cuMemCreate is not supported",
+        "memory is not compressed",
     ),
     (
         Attribute::CU_DEVICE_ATTRIBUTE_MAX_PERSISTING_L2_CACHE_SIZE,

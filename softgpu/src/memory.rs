@@ -8,11 +8,12 @@
 //! first allocated and given back to the operating system when freed; it stays mapped, so that a
 //! stale access that slips through a race can read zeros but never crash the process.
 //!
-//! A byte per granule ([`ALLOCATION_GRANULE_BYTES`](GRANULE)) says whether it is allocated. An
-//! access is legal when all its granules are, or when it lies in registered host memory or in a
-//! peer's memory.
+//! A byte per granule ([`ALLOCATION_GRANULE_BYTES`](GRANULE)) says whether it is allocated, and
+//! whether it may only be read. An access is legal when all its granules allow it, or when it lies
+//! in registered host memory, in a peer's memory, or in what is mapped there for this device.
 
 mod parts;
+mod physical;
 mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, RwLock};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 
+pub use self::physical::{Physical, Rights};
 pub use self::shared::{share, unshare};
 use crate::limits::{
     ALLOCATION_GRANULE_BYTES as GRANULE, ARENA_BASE, ARENA_SLOTS, ARENA_STRIDE_BYTES,
@@ -31,6 +33,10 @@ use crate::limits::{
 };
 
 const PAGE_BYTES: u64 = 4096;
+/// A granule that kernels may read and write.
+const WRITABLE: u8 = 1;
+/// A granule that kernels may read.
+const READ_ONLY: u8 = 2;
 /// Memory is committed in pieces of this size, which is also the alignment of large allocations, so
 /// that the kernel can use huge pages.
 const CHUNK_BYTES: u64 = 2 << 20;
@@ -78,7 +84,29 @@ unsafe impl Sync for Memory {}
 #[derive(Default)]
 struct Elsewhere {
     registered: BTreeMap<u64, u64>,
+    /// What is mapped in the memories of other devices for this one to use: bytes and rights.
+    mapped: BTreeMap<u64, (u64, Rights)>,
     peers: Vec<Weak<Memory>>,
+}
+
+impl Elsewhere {
+    /// Whether mappings allow the access, one after the other.
+    fn holds_mapped(&self, mut address: u64, mut len: u64, writes: bool) -> bool {
+        loop {
+            let Some((base, (bytes, rights))) = self.mapped.range(..=address).next_back() else {
+                return false;
+            };
+            let offset = address - base;
+            if offset >= *bytes || (writes && *rights != Rights::ReadWrite) {
+                return false;
+            }
+            let rest = bytes - offset;
+            if len <= rest {
+                return true;
+            }
+            (address, len) = (address + rest, len - rest);
+        }
+    }
 }
 
 impl Memory {
@@ -266,22 +294,40 @@ impl Memory {
         }
     }
 
-    /// Whether a kernel may touch `len` bytes (at least 1) at `address`.
+    /// Whether a kernel may read `len` bytes (at least 1) at `address`.
     #[inline]
     #[must_use]
     pub fn is_accessible(&self, address: u64, len: u64) -> bool {
+        self.allows::<false>(address, len)
+    }
+
+    /// Whether a kernel may write `len` bytes (at least 1) at `address`.
+    #[inline]
+    #[must_use]
+    pub fn is_writable(&self, address: u64, len: u64) -> bool {
+        self.allows::<true>(address, len)
+    }
+
+    /// Whether a kernel may read, or write too.
+    #[inline]
+    #[must_use]
+    pub fn allows<const WRITE: bool>(&self, address: u64, len: u64) -> bool {
         let offset = address.wrapping_sub(self.base);
         if offset < self.span && len <= self.span - offset {
             let (first, last) = (offset / GRANULE, (offset + len - 1) / GRANULE);
+            let is_legal = |granule: u8| match WRITE {
+                true => granule == WRITABLE,
+                false => granule != 0,
+            };
             // SAFETY: both indices are below `span / GRANULE`, the length of the table.
             unsafe {
-                if self.granule(first) == 0 {
+                if !is_legal(self.granule(first)) {
                     return false;
                 }
-                last == first || (first + 1..=last).all(|index| self.granule(index) != 0)
+                last == first || (first + 1..=last).all(|index| is_legal(self.granule(index)))
             }
         } else {
-            self.is_accessible_elsewhere(address, len)
+            self.is_accessible_elsewhere(address, len, WRITE)
         }
     }
 
@@ -303,6 +349,15 @@ impl Memory {
         }
     }
 
+    /// The host pointer to `len` bytes that kernels may write.
+    fn writable_pointer(&self, address: u64, len: u64) -> Result<*mut u8, MemoryError> {
+        if len == 0 || self.is_writable(address, len) {
+            Ok(at(address).cast())
+        } else {
+            Err(MemoryError::NotAllocated { address, len })
+        }
+    }
+
     /// Copies device memory to the host.
     pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), MemoryError> {
         let from = self.pointer(address, bytes.len() as u64)?;
@@ -314,7 +369,7 @@ impl Memory {
 
     /// Copies host memory to the device.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), MemoryError> {
-        let to = self.pointer(address, bytes.len() as u64)?;
+        let to = self.writable_pointer(address, bytes.len() as u64)?;
         // SAFETY: as in `read`.
         unsafe { ptr::copy(bytes.as_ptr(), to, bytes.len()) };
         Ok(())
@@ -322,7 +377,7 @@ impl Memory {
 
     /// Copies device memory; the ranges may overlap.
     pub fn copy(&self, to: u64, from: u64, len: u64) -> Result<(), MemoryError> {
-        let (target, source) = (self.pointer(to, len)?, self.pointer(from, len)?);
+        let (target, source) = (self.writable_pointer(to, len)?, self.pointer(from, len)?);
         // SAFETY: both ranges are checked.
         unsafe { ptr::copy(source, target, to_usize(len)) };
         Ok(())
@@ -333,7 +388,7 @@ impl Memory {
         let len = (pattern.len() as u64)
             .checked_mul(count)
             .ok_or(MemoryError::InvalidValue)?;
-        let to = self.pointer(address, len)?;
+        let to = self.writable_pointer(address, len)?;
         if pattern.windows(2).all(|pair| pair[0] == pair[1]) {
             // SAFETY: the range is checked.
             unsafe { ptr::write_bytes(to, pattern.first().copied().unwrap_or(0), to_usize(len)) };
@@ -356,7 +411,7 @@ impl Memory {
     }
 
     #[cold]
-    fn is_accessible_elsewhere(&self, address: u64, len: u64) -> bool {
+    fn is_accessible_elsewhere(&self, address: u64, len: u64, writes: bool) -> bool {
         if let Some((_, end)) = shared::find(address)
             && len <= end - address
         {
@@ -374,11 +429,16 @@ impl Memory {
                 address - base < *length && len <= length - (address - base)
             });
         registered
+            || elsewhere.holds_mapped(address, len, writes)
             || elsewhere
                 .peers
                 .iter()
                 .filter_map(Weak::upgrade)
-                .any(|peer| peer.contains(address) && peer.is_accessible(address, len))
+                .filter(|peer| peer.contains(address))
+                .any(|peer| match writes {
+                    true => peer.is_writable(address, len),
+                    false => peer.is_accessible(address, len),
+                })
     }
 
     /// # Safety
@@ -432,7 +492,8 @@ impl Memory {
         }
         let mut added = 0;
         for index in offset / GRANULE..(offset + bytes).div_ceil(GRANULE) {
-            added += u64::from(self.granules()[to_usize(index)].swap(1, Ordering::Relaxed) == 0);
+            added +=
+                u64::from(self.granules()[to_usize(index)].swap(WRITABLE, Ordering::Relaxed) == 0);
         }
         allocator.mapped += added * GRANULE;
         self.generation.fetch_add(1, Ordering::Relaxed);
@@ -512,6 +573,26 @@ impl Allocator {
             .map(|&(free, base)| (base, free, base.next_multiple_of(alignment)))
             .find(|&(base, free, address)| address - base + length <= free)
             .ok_or(MemoryError::OutOfMemory)?;
+        self.cut((base, free), address, requested, length);
+        Ok(address)
+    }
+
+    /// Takes these addresses, if they are free.
+    fn take_at(&mut self, address: u64, length: u64) -> bool {
+        let found = self.free.range(..=address).next_back();
+        let Some((base, free)) = found.map(|(base, free)| (*base, *free)) else {
+            return false;
+        };
+        let offset = address - base;
+        let fits = offset < free && length <= free - offset;
+        if fits {
+            self.cut((base, free), address, length, length);
+        }
+        fits
+    }
+
+    /// Takes a part of a free range.
+    fn cut(&mut self, (base, free): (u64, u64), address: u64, requested: u64, length: u64) {
         self.remove_free(base, free);
         if address > base {
             self.insert_free(base, address - base);
@@ -527,7 +608,6 @@ impl Allocator {
                 is_whole: false,
             },
         );
-        Ok(address)
     }
 
     fn release(&mut self, address: u64) {

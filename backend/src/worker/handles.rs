@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the client's numbers name: contexts, streams, events, images and their kernels.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use gvirtus_abi::{
@@ -29,6 +29,8 @@ pub(super) struct Handles {
     pub(super) links: Numbers<Linking>,
     /// Arrays, textures, surfaces and references, by the driver's own handles.
     opaque: HashSet<u64>,
+    /// The driver's handles of memory without an address, and how often each has to be released.
+    pub(super) allocations: BTreeMap<u64, u32>,
     /// Number of the context that is current; 0 for none.
     pub(super) current: u16,
     fence: Option<Fence>,
@@ -105,6 +107,7 @@ impl Handles {
             pools: Numbers::new(HANDLES_MAX),
             links: Numbers::new(LINKS_MAX),
             opaque: HashSet::new(),
+            allocations: BTreeMap::new(),
             current: 0,
             fence: None,
         }

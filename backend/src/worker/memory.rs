@@ -110,6 +110,17 @@ impl Session {
                 check(unsafe { self.driver.cuMemFreeAsync(CUdeviceptr(address), stream) })?;
                 Ok(Vec::new())
             }
+            opcode::cuMemAddressReserve
+            | opcode::cuMemAddressFree
+            | opcode::cuMemCreate
+            | opcode::cuMemRelease
+            | opcode::cuMemMap
+            | opcode::cuMemUnmap
+            | opcode::cuMemSetAccess
+            | opcode::cuMemGetAccess
+            | opcode::cuMemGetAllocationGranularity
+            | opcode::cuMemGetAllocationPropertiesFromHandle
+            | opcode::cuMemRetainAllocationHandle => self.virtual_memory(opcode, input),
             _ => self.pool(opcode, input),
         }
     }

@@ -29,6 +29,7 @@ mod session;
 mod snapshot;
 mod staging;
 mod uploads;
+mod virtual_memory;
 mod wait;
 mod waiters;
 

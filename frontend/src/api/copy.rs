@@ -504,7 +504,7 @@ impl Session {
     }
 
     pub(super) fn is_device(&self, address: usize) -> bool {
-        self.device_ranges.read().find(address as u64).is_some()
+        self.device_ranges.read().is_device(address as u64)
     }
 
     fn is_page_locked(&self, address: usize) -> bool {

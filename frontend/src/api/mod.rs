@@ -51,6 +51,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod texture;
+mod virtual_memory;
 
 use gvirtus_abi::CUresult;
 
@@ -86,6 +87,7 @@ pub use self::stream::*;
 pub use self::stream_memory::*;
 pub use self::system::*;
 pub use self::texture::*;
+pub use self::virtual_memory::*;
 pub use crate::regular::*;
 // What concerns the client only.
 pub use gvirtus_graph::api::*;

@@ -100,7 +100,10 @@ fn value(session: &Session, owner: &Owner, attribute: Attribute, address: u64) -
     };
     let is_device = matches!(owner, Owner::Device(_));
     let is_managed = matches!(owner, Owner::Device(range) if range.kind.is_managed());
+    let is_virtual = matches!(owner, Owner::Device(range) if range.kind.is_virtual());
     Some(match attribute {
+        // What is mapped belongs to no context.
+        Attribute::CU_POINTER_ATTRIBUTE_CONTEXT if is_virtual => Value::Word(0),
         Attribute::CU_POINTER_ATTRIBUTE_CONTEXT => {
             Value::Word(session.contexts.lock().entry(context).handle().0)
         }

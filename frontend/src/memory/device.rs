@@ -43,6 +43,11 @@ pub(crate) enum RangeKind {
     Mapped,
     /// The device's copy of page-locked memory that the application has elsewhere.
     Mirror,
+    /// Mapped in a reservation; one bit a device that may access it.
+    Virtual {
+        /// Bit of ordinal modulo 64.
+        users: u64,
+    },
 }
 
 impl RangeKind {
@@ -56,6 +61,11 @@ impl RangeKind {
         matches!(self, Self::Managed | Self::ManagedVariable(_))
     }
 
+    /// Whether it is mapped in a reservation.
+    pub(crate) const fn is_virtual(self) -> bool {
+        matches!(self, Self::Virtual { .. })
+    }
+
     /// Whether it is a variable of this module or library.
     pub(crate) fn is_variable_of(self, image: u32) -> bool {
         self == Self::Variable(image) || self == Self::ManagedVariable(image)
@@ -63,6 +73,11 @@ impl RangeKind {
 }
 
 impl DeviceRange {
+    /// Whether it lies in these bytes.
+    pub(crate) const fn is_in(&self, address: u64, bytes: u64) -> bool {
+        self.base >= address && self.base - address < bytes
+    }
+
     const fn pages(&self) -> Pages {
         Pages::touched(self.base, self.bytes)
     }
@@ -72,6 +87,8 @@ impl DeviceRange {
 #[derive(Debug, Default)]
 pub(crate) struct DeviceRanges {
     by_base: BTreeMap<u64, DeviceRange>,
+    /// Addresses that the application has reserved, which no other range touches.
+    reservations: BTreeMap<u64, Pages>,
 }
 
 impl DeviceRanges {
@@ -86,7 +103,8 @@ impl DeviceRanges {
         self.by_base.get(&address)
     }
 
-    /// Whether `bytes` bytes from `address` on lie in one piece.
+    /// Whether `bytes` bytes from `address` on lie in one piece, or in mapped ones side by side
+    /// that some device may access.
     ///
     /// # Errors
     ///
@@ -97,8 +115,60 @@ impl DeviceRanges {
             return Ok(());
         }
         match self.find(address) {
+            Some(range) if range.kind.is_virtual() => self.check_virtual(address, bytes),
             Some(range) if bytes <= range.bytes - (address - range.base) => Ok(()),
             _ => Err(CUresult::CUDA_ERROR_INVALID_VALUE),
+        }
+    }
+
+    fn check_virtual(&self, mut address: u64, mut bytes: u64) -> Result<(), CUresult> {
+        loop {
+            let range = self.find(address);
+            let rest = match range {
+                Some(range) => match range.kind {
+                    RangeKind::Virtual { users: 1.. } => range.bytes - (address - range.base),
+                    _ => return Err(CUresult::CUDA_ERROR_INVALID_VALUE),
+                },
+                None => return Err(CUresult::CUDA_ERROR_INVALID_VALUE),
+            };
+            if bytes <= rest {
+                return Ok(());
+            }
+            (address, bytes) = (address + rest, bytes - rest);
+        }
+    }
+
+    /// Keeps addresses that the worker has reserved. Whether the application had them free.
+    pub(crate) fn reserve(&mut self, address: u64, bytes: u64) -> bool {
+        let pages = Pages::touched(address, bytes);
+        let is_reserved = pages.reserve();
+        if is_reserved {
+            self.reservations.insert(address, pages);
+        }
+        is_reserved
+    }
+
+    /// Whether an address is the device's, with memory behind it or only reserved.
+    pub(crate) fn is_device(&self, address: u64) -> bool {
+        let reserved = self.reservations.range(..=address).next_back();
+        self.find(address).is_some() || reserved.is_some_and(|(_, pages)| pages.hold(address))
+    }
+
+    /// Ends [`DeviceRanges::reserve`].
+    pub(crate) fn end_reservation(&mut self, address: u64) {
+        if let Some(pages) = self.reservations.remove(&address) {
+            pages.release();
+        }
+    }
+
+    /// Remembers whether a device may access what is mapped in these bytes.
+    pub(crate) fn set_access(&mut self, address: u64, bytes: u64, ordinal: u64, is_user: bool) {
+        let end = address.saturating_add(bytes);
+        for range in self.by_base.range_mut(address..end) {
+            if let RangeKind::Virtual { users } = &mut range.1.kind {
+                let bit = 1 << (ordinal % 64);
+                *users = *users & !bit | if is_user { bit } else { 0 };
+            }
         }
     }
 
@@ -213,5 +283,35 @@ mod tests {
         assert_eq!(ranges.find(base), None);
         ranges.remove_all(|range| range.context == 1);
         assert_eq!(ranges.find(base + 256), None);
+    }
+
+    #[test]
+    fn mapped_pieces_side_by_side_are_one_range_where_they_may_be_accessed() {
+        let (base, bytes) = (0x2456_0000_0000, 2 << 20);
+        let mut ranges = DeviceRanges::default();
+        assert!(ranges.reserve(base, 3 * bytes));
+        assert!(ranges.is_device(base + 3 * bytes - 1) && !ranges.is_device(base + 3 * bytes));
+        for address in [base, base + bytes] {
+            ranges.insert(DeviceRange {
+                kind: RangeKind::Virtual { users: 0 },
+                ..range(address, bytes)
+            });
+        }
+        let error = Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+        assert_eq!(ranges.check(base, 1), error);
+        ranges.set_access(base, 2 * bytes, 0, true);
+        ranges.set_access(base, bytes, 1, true);
+        assert_eq!(ranges.check(base + 1, 2 * bytes - 1), Ok(()));
+        assert_eq!(ranges.check(base + 1, 2 * bytes), error);
+        ranges.set_access(base, 2 * bytes, 0, false);
+        assert_eq!(ranges.check(base, bytes), Ok(()));
+        assert_eq!(ranges.check(base, bytes + 1), error);
+        let gone = ranges.remove_all(|range| range.is_in(base, bytes));
+        assert_eq!(gone, [base]);
+        assert_eq!(ranges.check(base, 1), error);
+        // The application cannot have the addresses before the reservation ends.
+        assert!(!ranges.reserve(base, bytes));
+        ranges.end_reservation(base);
+        assert!(!ranges.is_device(base) && ranges.reserve(base, bytes));
     }
 }

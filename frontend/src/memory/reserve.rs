@@ -33,6 +33,11 @@ impl Pages {
         Self { start, end }
     }
 
+    /// Whether an address lies in them.
+    pub(super) const fn hold(self, address: u64) -> bool {
+        address >= self.start && address < self.end
+    }
+
     fn length(self) -> usize {
         usize::try_from(self.end.saturating_sub(self.start)).unwrap_or(0)
     }

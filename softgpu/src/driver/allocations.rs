@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 
 use super::context::Context;
 use super::device;
+use crate::memory::Rights;
 
 /// What kind of memory it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(super) enum Kind {
     HostAllocated { mapped_bytes: usize },
     /// The application's own, registered.
     HostRegistered,
+    /// `cuMemMap`; the most that any device may do.
+    Virtual(Rights),
 }
 
 impl Kind {
@@ -158,6 +161,29 @@ pub(super) fn remove_context(
     removed
 }
 
+pub(super) fn set_rights(base: u64, rights: Rights) {
+    if let Some(allocation) = ALLOCATIONS.write().get_mut(&base) {
+        allocation.kind = Kind::Virtual(rights);
+    }
+}
+
+/// Whether mappings with these rights fill a range, one after the other.
+fn is_mapped(mut address: u64, mut bytes: u64, rights: Rights) -> bool {
+    loop {
+        let Some(mapping) = find(address) else {
+            return false;
+        };
+        if !matches!(mapping.kind, Kind::Virtual(has) if has >= rights) {
+            return false;
+        }
+        let rest = mapping.bytes - (address - mapping.base);
+        if bytes <= rest {
+            return true;
+        }
+        (address, bytes) = (address + rest, bytes - rest);
+    }
+}
+
 pub(super) fn set_sync_memops(base: u64, value: bool) {
     if let Some(allocation) = ALLOCATIONS.write().get_mut(&base) {
         allocation.sync_memops = value;
@@ -171,7 +197,23 @@ pub(super) fn set_sync_memops(base: u64, value: bool) {
 /// `CUDA_ERROR_INVALID_VALUE` for a null pointer, and for a range that leaves its allocation or
 /// lies in device memory that is not allocated.
 pub(super) fn place(address: u64, bytes: u64) -> Result<Place, CUresult> {
+    place_with(address, bytes, Rights::Read)
+}
+
+/// As [`place`], of a range that is written.
+pub(super) fn writable_place(address: u64, bytes: u64) -> Result<Place, CUresult> {
+    place_with(address, bytes, Rights::ReadWrite)
+}
+
+fn place_with(address: u64, bytes: u64, rights: Rights) -> Result<Place, CUresult> {
     match find(address) {
+        Some(mapping) if matches!(mapping.kind, Kind::Virtual(_)) => {
+            let sync_memops = mapping.sync_memops;
+            match is_mapped(address, bytes, rights) {
+                true => Ok(Place::Device { sync_memops }),
+                false => Err(CUresult::CUDA_ERROR_INVALID_VALUE),
+            }
+        }
         Some(allocation) if allocation.holds(address, bytes) => {
             Ok(match allocation.kind.is_host() {
                 true => Place::Pinned,

@@ -150,6 +150,13 @@ pub(super) fn usable() -> Result<Arc<Context>, CUresult> {
     Ok(context)
 }
 
+/// Waits for all work of all contexts.
+pub(super) fn wait_for_all() {
+    for context in CONTEXTS.all() {
+        SCHEDULER.wait_domain(context.domain);
+    }
+}
+
 /// The context with that handle.
 ///
 /// # Errors

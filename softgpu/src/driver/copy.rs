@@ -10,7 +10,7 @@ use gvirtus_abi::{CUDA_MEMCPY2D, CUdeviceptr, CUmemorytype, CUresult, CUstream};
 
 use gvirtus_graph::{Memcpy, Payload, capture};
 
-use super::allocations::{Place, place};
+use super::allocations::{Place, place, writable_place};
 use super::graph::stream_of;
 use super::limits::{SHORT_COPY_BYTES, STAGED_COPY_BYTES};
 use super::scheduler::{Placement, SCHEDULER};
@@ -82,11 +82,11 @@ impl Transfer {
     /// `CUDA_ERROR_INVALID_VALUE` unless both sides are memory of the application or lie in one
     /// allocation.
     pub(super) fn places(&self) -> Result<(Place, Place), CUresult> {
-        let of = |rows: Rows| match rows.is_array {
+        let of = |rows: Rows, check: fn(u64, u64) -> Result<Place, CUresult>| match rows.is_array {
             true => Ok(Place::Device { sync_memops: false }),
-            false => place(rows.start, self.extent(rows)?),
+            false => check(rows.start, self.extent(rows)?),
         };
-        Ok((of(self.to)?, of(self.from)?))
+        Ok((of(self.to, writable_place)?, of(self.from, place)?))
     }
 
     pub(super) fn run(self) {

@@ -7,7 +7,8 @@
 
 use core::ffi::c_void;
 
-use super::allocations;
+use super::allocations::{self, Allocation, Kind};
+use crate::memory::Rights;
 
 /// Where `bytes` bytes at a device address are in this process; null unless all of them lie in one
 /// allocation of device memory. The caller uses them only while no stream does.
@@ -15,6 +16,10 @@ use super::allocations;
 #[allow(unreachable_pub, reason = "exported by name")]
 pub extern "C" fn gvirtus_host_memory(address: u64, bytes: u64) -> *mut c_void {
     match allocations::find(address) {
+        Some(Allocation {
+            kind: Kind::Virtual(Rights::None | Rights::Read),
+            ..
+        }) => std::ptr::null_mut(),
         Some(known) if !known.kind.is_host() && known.holds(address, bytes) => {
             std::ptr::with_exposed_provenance_mut(address as usize)
         }

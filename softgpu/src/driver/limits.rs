@@ -86,3 +86,5 @@ pub(super) const CUBEMAP_LAYERS_MAX: u32 = 2046;
 pub(super) const CUBEMAP_WIDTH_MAX: u32 = 32_768;
 /// Each side of a mipmapped array.
 pub(super) const MIPMAPPED_WIDTH_MAX: u32 = 32_768;
+/// Granularity of `cuMemCreate` and `cuMemAddressReserve`.
+pub(super) const VIRTUAL_GRANULARITY_BYTES: u64 = 2 << 20;

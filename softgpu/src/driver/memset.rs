@@ -8,7 +8,7 @@ use gvirtus_abi::{CUdeviceptr, CUresult, CUstream};
 
 use gvirtus_graph::{Memset, Payload, capture};
 
-use super::allocations::{Place, place};
+use super::allocations::{Place, writable_place};
 use super::graph::stream_of;
 use super::limits::SHORT_COPY_BYTES;
 use super::scheduler::{Placement, SCHEDULER};
@@ -117,7 +117,7 @@ fn check_place(memset: &Memset) -> Result<Place, CUresult> {
         .checked_mul(memset.height.saturating_sub(1))
         .and_then(|rows| rows.checked_add(row))
         .ok_or(invalid)?;
-    match place(address, bytes as u64)? {
+    match writable_place(address, bytes as u64)? {
         Place::Pageable => Err(invalid),
         place => Ok(place),
     }

@@ -63,6 +63,7 @@ mod scheduler;
 mod stream;
 mod stream_memory;
 mod texture_object;
+mod virtual_memory;
 
 pub(crate) use array::*;
 pub(crate) use context_calls::*;
@@ -88,6 +89,7 @@ pub(crate) use pool_calls::*;
 pub(crate) use reference::*;
 pub(crate) use stream::*;
 pub(crate) use stream_memory::*;
+pub(crate) use virtual_memory::*;
 // Functions whose objects are the same on every device.
 pub(crate) use gvirtus_graph::api::*;
 pub(crate) use texture_object::*;

@@ -14,7 +14,7 @@ use gvirtus_abi::{
     CUstreamWaitValue_flags as Wait, CUstreamWriteValue_flags as Write,
 };
 
-use super::allocations::{Place, place};
+use super::allocations::{Place, writable_place};
 use super::arguments::read_array;
 use super::limits::{MEMORY_OPERATIONS_MAX, MEMORY_POLL_MAX};
 use super::scheduler::{ErrorCell, Placement, SCHEDULER};
@@ -34,7 +34,8 @@ struct Cell {
 impl Cell {
     fn new(address: CUdeviceptr, bits: u32) -> Result<Self, CUresult> {
         let bytes = u64::from(bits / 8);
-        if !address.0.is_multiple_of(bytes) || place(address.0, bytes)? == Place::Pageable {
+        if !address.0.is_multiple_of(bytes) || writable_place(address.0, bytes)? == Place::Pageable
+        {
             return Err(INVALID);
         }
         let address = address.0;

@@ -181,7 +181,8 @@ impl BlockState {
             Space::Param if access == Kind::Read => address < room(self.parameter_bytes, bytes),
             Space::Param => false,
             Space::Local => address < room(self.local_bytes, bytes),
-            _ => self.memory().is_accessible(address, bytes),
+            _ if access == Kind::Read => self.memory().is_accessible(address, bytes),
+            _ => self.memory().is_writable(address, bytes),
         };
         let mut lanes = (0..WARP).filter(|lane| request.mask >> lane & 1 != 0);
         let bad = lanes

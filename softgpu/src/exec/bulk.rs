@@ -132,7 +132,11 @@ impl Job {
             block.shared_place(address, self.bytes)
         } else {
             let memory = block.memory();
-            (self.bytes == 0 || memory.is_accessible(address, self.bytes))
+            let is_legal = match access {
+                Access::Read => memory.is_accessible(address, self.bytes.max(1)),
+                _ => memory.is_writable(address, self.bytes.max(1)),
+            };
+            (self.bytes == 0 || is_legal)
                 .then(|| std::ptr::with_exposed_provenance_mut(address as usize))
         };
         if place.is_none() {

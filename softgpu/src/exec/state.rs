@@ -248,10 +248,11 @@ impl BlockState {
         }
         let place = match space {
             Space::Shared => self.shared_place(offset, bytes.into()),
-            Space::Global => self
-                .memory()
-                .is_accessible(offset, u64::from(bytes))
-                .then(|| std::ptr::with_exposed_provenance_mut(offset as usize)),
+            Space::Global => match access {
+                Access::Read => self.memory().is_accessible(offset, u64::from(bytes)),
+                _ => self.memory().is_writable(offset, u64::from(bytes)),
+            }
+            .then(|| std::ptr::with_exposed_provenance_mut(offset as usize)),
             _ => {
                 self.fault = Some(RawFault::wrong_space(address, access, lane));
                 return None;

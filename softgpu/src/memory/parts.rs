@@ -60,7 +60,7 @@ impl Memory {
         self.set_granules(address, bytes, 0);
     }
 
-    fn set_granules(&self, address: u64, bytes: u64, value: u8) {
+    pub(super) fn set_granules(&self, address: u64, bytes: u64, value: u8) {
         let offset = address - self.base;
         let granules = to_usize(offset / GRANULE)..to_usize((offset + bytes) / GRANULE);
         for granule in &self.granules()[granules] {

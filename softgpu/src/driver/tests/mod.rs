@@ -7,6 +7,7 @@ mod devices;
 mod modules;
 mod pools;
 mod streams;
+mod virtual_memory;
 
 use std::ffi::CStr;
 

@@ -135,12 +135,20 @@ unsafe fn write<const SIZE: usize>(memory: *mut u8, value: u64) {
     }
 }
 
-/// Whether all lanes' accesses are aligned and allocated.
+#[inline(always)]
+fn is_legal<const LOAD: bool>(memory: &Memory, address: u64, bytes: u64) -> bool {
+    match LOAD {
+        true => memory.is_accessible(address, bytes),
+        false => memory.is_writable(address, bytes),
+    }
+}
+
+/// Whether all lanes' accesses are aligned and legal.
 #[inline(never)]
-fn are_accessible(memory: &Memory, addresses: &[u64; WARP], bytes: u64) -> bool {
+fn are_accessible<const LOAD: bool>(memory: &Memory, addresses: &[u64; WARP], bytes: u64) -> bool {
     addresses
         .iter()
-        .all(|&address| address & (bytes - 1) == 0 && memory.is_accessible(address, bytes))
+        .all(|&address| address & (bytes - 1) == 0 && is_legal::<LOAD>(memory, address, bytes))
 }
 
 /// One warp of a source register.
@@ -600,7 +608,7 @@ impl<const SIZE: usize, const LOAD: bool> Transfer<'_, SIZE, LOAD> {
             Pattern::Consecutive => (request.last() - request.first() + 1) as u64,
             _ => 1,
         };
-        if first & (self.bytes - 1) != 0 || !memory.is_accessible(first, self.bytes * lanes) {
+        if first & (self.bytes - 1) != 0 || !is_legal::<LOAD>(memory, first, self.bytes * lanes) {
             return false;
         }
         // SAFETY: all accesses are allocated; a device address is a host address.
@@ -782,7 +790,7 @@ impl<const SIZE: usize, const LOAD: bool> Transfer<'_, SIZE, LOAD> {
         ranges: &mut RangeCache,
     ) -> bool {
         let addresses = fill(addresses, request.mask);
-        if !are_accessible(memory, &addresses, self.bytes) {
+        if !are_accessible::<LOAD>(memory, &addresses, self.bytes) {
             return false;
         }
         ranges.miss(self.access.slot, memory, addresses[0]);
@@ -925,7 +933,7 @@ impl<const SIZE: usize, const LOAD: bool> Transfer<'_, SIZE, LOAD> {
     ) -> bool {
         let (warp, mask) = (request.warp, request.mask);
         let addresses = fill(addresses, mask);
-        if !are_accessible(memory, &addresses, self.bytes) {
+        if !are_accessible::<LOAD>(memory, &addresses, self.bytes) {
             return false;
         }
         for (index, &element) in self.access.elements.iter().enumerate() {
