@@ -421,6 +421,7 @@ fn load_register(
                 _ => Err("this type has another layout".to_owned()),
             };
         }
+        Element::Float8x4(_) => return Err("no fragment has this type".to_owned()),
         Element::Bf16x2 | Element::F16x2 => MemType::U16,
         Element::F64 => MemType::B64,
         Element::Int8x4 { .. } => MemType::U8,

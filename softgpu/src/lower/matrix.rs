@@ -9,14 +9,18 @@
 //! summed over u and i, and which inner index lies where does not matter.
 
 use crate::ir::{
-    Address, BinaryOp, FloatMode, FloatType, IntType, MemType, MemoryOrder, Op, Reg, Rounding,
-    ScalarType as IrType, ShuffleMode, Space, SpecialRegister, Src, TernaryOp, UnaryOp, Width,
+    BinaryOp, Float8, FloatMode, FloatType, IntType, Op, Rounding, ScalarType as IrType,
+    ShuffleMode, SpecialRegister, Src, TernaryOp, UnaryOp, Width,
 };
 use crate::ptx::{Operand, ScalarType};
 
 use super::error::Result;
 use super::function::Lowering;
 use super::instruction::Inst;
+
+mod quad_pair;
+mod sparse;
+mod transfer;
 
 /// What one register of a fragment holds and how two are multiplied.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,6 +33,8 @@ pub(super) enum Element {
     F64,
     /// Thirty-two bits, and the operation that makes bits of two of them, which are counted.
     Bits { is_and: bool },
+    /// Four numbers of eight bits.
+    Float8x4(Float8),
     /// Eight 4-bit integers, signed or not.
     Int4x8 { signed: bool },
     /// Four 8-bit integers, signed or not.
@@ -43,6 +49,8 @@ impl Element {
             "f16" => Self::F16x2,
             "bf16" => Self::Bf16x2,
             "tf32" => Self::Tf32,
+            "e4m3" => Self::Float8x4(Float8::E4m3),
+            "e5m2" => Self::Float8x4(Float8::E5m2),
             "f64" => Self::F64,
             "s8" => Self::Int8x4 { signed: true },
             "u8" => Self::Int8x4 { signed: false },
@@ -67,7 +75,7 @@ impl Element {
         match self {
             Self::Bf16x2 | Self::F16x2 => 2,
             Self::F64 | Self::Tf32 => 1,
-            Self::Int8x4 { .. } => 4,
+            Self::Float8x4(_) | Self::Int8x4 { .. } => 4,
             Self::Int4x8 { .. } => 8,
             Self::Bits { .. } => 32,
         }
@@ -213,11 +221,24 @@ impl<'a> Lowering<'_, '_, 'a> {
                 return Ok(vec![low, high]);
             }
             Element::F16x2 => [register, self.compute_unary(UnaryOp::HighHalf32, register)?],
+            Element::Float8x4(format) => return self.unpack_float8(format, register),
         };
         halves
             .into_iter()
             .map(|half| self.half_to_single(half))
             .collect()
+    }
+
+    /// The four numbers of eight bits of a register.
+    fn unpack_float8(&mut self, format: Float8, register: Src) -> Result<Fragment> {
+        let mut singles = Vec::with_capacity(4);
+        for pair in [register, self.compute_unary(UnaryOp::HighHalf32, register)?] {
+            let halves = self.compute_unary(UnaryOp::UnpackFloat8(format), pair)?;
+            let high = self.compute_unary(UnaryOp::HighHalf32, halves)?;
+            singles.push(self.half_to_single(halves)?);
+            singles.push(self.half_to_single(high)?);
+        }
+        Ok(singles)
     }
 
     /// The lower halves of the bytes of a register, as bytes.
@@ -435,12 +456,13 @@ pub(super) fn elements_of(types: [&str; 4]) -> Result<[Element; 2]> {
         Element::of(b).ok_or_else(unknown)?,
     ];
     let same = elements[0] == elements[1]
+        || matches!(elements, [Element::Float8x4(_), Element::Float8x4(_)])
         || matches!(elements, [Element::Int8x4 { .. }, Element::Int8x4 { .. }])
         || matches!(elements, [Element::Int4x8 { .. }, Element::Int4x8 { .. }]);
     let sums_fit = match elements[0].sum() {
         Sum::F64 => d == "f64" && c == "f64",
         Sum::S32 => d == "s32" && c == "s32",
-        Sum::F32 if elements[0] == Element::F16x2 => {
+        Sum::F32 if matches!(elements[0], Element::F16x2 | Element::Float8x4(_)) => {
             matches!(d, "f16" | "f32") && matches!(c, "f16" | "f32")
         }
         Sum::F32 => d == "f32" && c == "f32",
@@ -488,13 +510,17 @@ fn take_next<'a>(inst: &mut Inst<'_, 'a>) -> Result<&'a str> {
 
 /// `mma ldmatrix movmatrix`
 pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
+    let is_sparse = inst.take("sp") || inst.take("sp::ordered_metadata");
     if !inst.take("sync") || !inst.take("aligned") {
         return Err("it needs .sync.aligned".to_owned());
     }
     match inst.opcode {
+        "mma" if is_sparse => sparse::lower(l, inst),
+        "mma" if quad_pair::is_meant(inst) => quad_pair::lower(l, inst),
         "mma" => lower_mma(l, inst),
-        "ldmatrix" | "stmatrix" => lower_transfer_matrix(l, inst),
-        _ => lower_transpose(l, inst),
+        _ if is_sparse => Err("modifier .sp is not supported here".to_owned()),
+        "ldmatrix" | "stmatrix" => transfer::lower(l, inst),
+        _ => transfer::lower_transpose(l, inst),
     }
 }
 
@@ -509,8 +535,8 @@ fn blocks_of(shape: &str, element: Element) -> Option<(&'static [&'static [usize
         ("m16n8k8", Element::F16x2 | Element::Bf16x2) => (TWO, 1),
         ("m16n8k8", Element::Tf32) => (FOUR, 2),
         ("m16n8k4", Element::Tf32) => (TWO, 1),
-        ("m16n8k32", Element::Int8x4 { .. }) => (FOUR, 2),
-        ("m16n8k16", Element::Int8x4 { .. }) => (TWO, 1),
+        ("m16n8k32", Element::Int8x4 { .. } | Element::Float8x4(_)) => (FOUR, 2),
+        ("m16n8k16", Element::Int8x4 { .. } | Element::Float8x4(_)) => (TWO, 1),
         ("m16n8k64", Element::Int4x8 { .. }) | ("m16n8k256", Element::Bits { .. }) => (FOUR, 2),
         ("m16n8k32", Element::Int4x8 { .. }) | ("m16n8k128", Element::Bits { .. }) => (TWO, 1),
         ("m8n8k32", Element::Int4x8 { .. }) | ("m8n8k128", Element::Bits { .. }) => (ONE, 1),
@@ -562,231 +588,4 @@ fn lower_mma<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> R
         l.add_saturated(&mut sums, &c)?;
     }
     l.store_sums(d, accumulator_type(types[0])?, &sums)
-}
-
-/// `ldmatrix.sync.aligned.m8n8.num{.trans}{.shared}.b16 r, [p]` and `stmatrix… [p], r`
-fn lower_transfer_matrix<'m, 'a>(
-    l: &mut Lowering<'_, 'm, 'a>,
-    inst: &mut Inst<'m, 'a>,
-) -> Result<()> {
-    let shape = inst.take("m8n8");
-    let count = inst.take_any(|modifier| {
-        Some(match modifier {
-            "x1" => 1,
-            "x2" => 2,
-            "x4" => 4,
-            _ => return None,
-        })
-    });
-    let transposed = inst.take("trans");
-    let is_shared = inst.take("shared") || inst.take("shared::cta");
-    let (true, Some(count), ScalarType::B16) = (shape, count, inst.take_type()?) else {
-        return Err("this form is not supported".to_owned());
-    };
-    let is_store = inst.opcode == "stmatrix";
-    let (d, p) = match inst.finish()? {
-        [p, r] if is_store => (r, p),
-        [d, p] => (d, p),
-    };
-    let registers = l.elements(d);
-    if registers.len() != count {
-        return Err(format!(
-            "its result has {} registers instead of {count}",
-            registers.len()
-        ));
-    }
-    let space = if is_shared {
-        Space::Shared
-    } else {
-        Space::Generic
-    };
-    let (space, address) = l.address(p, space)?;
-    let mut address = l.address_value(&address)?;
-    if space == Space::Generic {
-        let dst = l.temporary64()?;
-        let space = Space::Shared;
-        l.emit(Op::ConvertAddress {
-            space,
-            to_generic: false,
-            dst,
-            a: address,
-        });
-        address = dst.into();
-    }
-    let address = l.compute_unary(UnaryOp::LowHalf64, address)?;
-    let position = l.lane_position()?;
-    if is_store {
-        for (register, matrix) in registers.iter().zip(0..) {
-            let value = l.source(register, ScalarType::B32)?;
-            if transposed {
-                store_column(l, position, matrix, address, value)?;
-            } else {
-                store_row(l, position, matrix, address, value)?;
-            }
-        }
-        return Ok(());
-    }
-    let mut loaded = Vec::with_capacity(count);
-    for matrix in 0..count as u64 {
-        loaded.push(if transposed {
-            load_column(l, position, matrix, address)?
-        } else {
-            load_row(l, position, matrix, address)?
-        });
-    }
-    // The address may be in one of the results, so these are written last.
-    for (register, value) in registers.iter().zip(loaded) {
-        let dst = l.destination(register, ScalarType::B32)?;
-        l.emit(Op::Unary {
-            op: UnaryOp::Move(Width::B32),
-            dst,
-            a: value.into(),
-        });
-    }
-    Ok(())
-}
-
-fn load_shared(l: &mut Lowering<'_, '_, '_>, ty: MemType, row: Src, offset: Src) -> Result<Reg> {
-    let at = l.temporary32()?;
-    l.emit(Op::Binary {
-        op: BinaryOp::Add(IntType::U32),
-        dst: at,
-        a: row,
-        b: offset,
-    });
-    let dst = l.temporary32()?;
-    l.emit(Op::Load {
-        space: Space::Shared,
-        ty,
-        order: MemoryOrder::Weak,
-        dst: vec![Some(dst)],
-        address: Address::new(at, 0),
-    });
-    Ok(dst)
-}
-
-/// Elements 2t and 2t + 1 of row g; lane 8m + r has the address of row r of matrix m.
-fn load_row(
-    l: &mut Lowering<'_, '_, '_>,
-    position: LanePosition,
-    matrix: u64,
-    address: Src,
-) -> Result<Reg> {
-    let add = BinaryOp::Add(IntType::U32);
-    let lane = l.compute(add, position.group, Src::Imm(8 * matrix))?;
-    let row = l.fetch(address, lane)?;
-    let offset = l.compute(BinaryOp::Shl(Width::B32), position.thread, Src::Imm(2))?;
-    load_shared(l, MemType::U32, row, offset)
-}
-
-/// Elements g of rows 2t and 2t + 1.
-fn load_column(
-    l: &mut Lowering<'_, '_, '_>,
-    position: LanePosition,
-    matrix: u64,
-    address: Src,
-) -> Result<Reg> {
-    let offset = l.compute(BinaryOp::Shl(Width::B32), position.group, Src::Imm(1))?;
-    let mut halves = Vec::with_capacity(2);
-    for row in 0..2 {
-        let lane = l.multiply_add(position.thread, 2, Src::Imm(8 * matrix + row))?;
-        let row = l.fetch(address, lane)?;
-        halves.push(load_shared(l, MemType::U16, row, offset)?);
-    }
-    let dst = l.temporary32()?;
-    let (a, b) = (halves[0].into(), halves[1].into());
-    l.emit(Op::Binary {
-        op: BinaryOp::Pack32,
-        dst,
-        a,
-        b,
-    });
-    Ok(dst)
-}
-
-fn store_shared(
-    l: &mut Lowering<'_, '_, '_>,
-    ty: MemType,
-    row: Src,
-    offset: Src,
-    value: Src,
-) -> Result<()> {
-    let at = l.temporary32()?;
-    l.emit(Op::Binary {
-        op: BinaryOp::Add(IntType::U32),
-        dst: at,
-        a: row,
-        b: offset,
-    });
-    l.emit(Op::Store {
-        space: Space::Shared,
-        ty,
-        order: MemoryOrder::Weak,
-        address: Address::new(at, 0),
-        src: vec![value],
-    });
-    Ok(())
-}
-
-/// Elements 2t and 2t + 1 of row g.
-fn store_row(
-    l: &mut Lowering<'_, '_, '_>,
-    position: LanePosition,
-    matrix: u64,
-    address: Src,
-    value: Src,
-) -> Result<()> {
-    let add = BinaryOp::Add(IntType::U32);
-    let lane = l.compute(add, position.group, Src::Imm(8 * matrix))?;
-    let row = l.fetch(address, lane)?;
-    let offset = l.compute(BinaryOp::Shl(Width::B32), position.thread, Src::Imm(2))?;
-    store_shared(l, MemType::U32, row, offset, value)
-}
-
-/// Elements g of rows 2t and 2t + 1.
-fn store_column(
-    l: &mut Lowering<'_, '_, '_>,
-    position: LanePosition,
-    matrix: u64,
-    address: Src,
-    value: Src,
-) -> Result<()> {
-    let offset = l.compute(BinaryOp::Shl(Width::B32), position.group, Src::Imm(1))?;
-    let high = l.compute_unary(UnaryOp::HighHalf32, value)?;
-    for (half, row) in [value, high].into_iter().zip(0..) {
-        let lane = l.multiply_add(position.thread, 2, Src::Imm(8 * matrix + row))?;
-        let row = l.fetch(address, lane)?;
-        store_shared(l, MemType::U16, row, offset, half)?;
-    }
-    Ok(())
-}
-
-/// `movmatrix.sync.aligned.m8n8.trans.b16 d, a`
-fn lower_transpose<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
-    let known = inst.take("m8n8") && inst.take("trans");
-    if !known || inst.take_type()? != ScalarType::B16 {
-        return Err("this form is not supported".to_owned());
-    }
-    let [d, a] = inst.finish()?;
-    let a = l.source(a, ScalarType::B32)?;
-    let position = l.lane_position()?;
-    // Column g of rows 2t and 2t + 1 lies in lane 4 * row + g / 2, in half g % 2.
-    let column = l.compute(BinaryOp::Shr(IntType::U32), position.group, Src::Imm(1))?;
-    let half = l.compute(BinaryOp::And(Width::B32), position.group, Src::Imm(1))?;
-    let shift = l.compute(BinaryOp::Shl(Width::B32), half, Src::Imm(4))?;
-    let mut halves = Vec::with_capacity(2);
-    for row in 0..2 {
-        let lane = l.compute(BinaryOp::Add(IntType::U32), column, Src::Imm(4 * row))?;
-        let lane = l.multiply_add(position.thread, 8, lane)?;
-        let both = l.fetch(a, lane)?;
-        halves.push(l.compute(BinaryOp::Shr(IntType::U32), both, shift)?);
-    }
-    let dst = l.destination(d, ScalarType::B32)?;
-    l.emit(Op::Binary {
-        op: BinaryOp::Pack32,
-        dst,
-        a: halves[0],
-        b: halves[1],
-    });
-    Ok(())
 }
