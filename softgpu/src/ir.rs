@@ -1567,18 +1567,21 @@ pub enum Op {
     },
     /// `cp.async.bulk`, `cp.reduce.async.bulk`: done at once.
     CopyBulk(Box<CopyBulk>),
-    /// `atom` on 128 bits; the operands are pairs of 64-bit values, low half first.
+    /// `atom`, `ld` and `st` on 128 bits as a single access; the operands are pairs of 64-bit
+    /// values, low half first.
     AtomicWide {
         /// Global, Shared or Generic.
         space: Space,
+        /// Not weak: polling, and ordered against other strong accesses.
+        is_strong: bool,
         /// Where.
         address: Address,
-        /// Old value.
-        dst: [Reg; 2],
-        /// What to compare with; without it the values are exchanged.
+        /// Old value; without it this is a store.
+        dst: Option<[Reg; 2]>,
+        /// What to compare with; without it the value is written anyway.
         compare: Option<[Src; 2]>,
-        /// New value.
-        new: [Src; 2],
+        /// New value; without it this is a load.
+        new: Option<[Src; 2]>,
     },
     /// `barrier.cluster.arrive`: the lane has arrived at the barrier of its cluster.
     ClusterArrive,

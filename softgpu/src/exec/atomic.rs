@@ -31,16 +31,6 @@ pub(crate) struct Atomic {
     pub(crate) b: Option<Element>,
 }
 
-/// A decoded atomic on 128 bits.
-#[derive(Debug)]
-pub(crate) struct AtomicWide {
-    pub(crate) space: Space,
-    pub(crate) address: AddressCode,
-    pub(crate) dst: [Element; 2],
-    pub(crate) compare: Option<[Element; 2]>,
-    pub(crate) new: [Element; 2],
-}
-
 impl AtomicType {
     /// Bytes of an element.
     pub(crate) fn bytes(self) -> u32 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `cp.async.bulk` and `cp.reduce.async.bulk`, done at once, and atomics on 128 bits.
+//! `cp.async.bulk` and `cp.reduce.async.bulk`, done at once.
 
 use super::access::{AddressCode, Element};
-use super::atomic::{combine, flushed, put, update_global, update_shared};
+use super::atomic::{combine, flushed, update_global, update_shared};
 use super::code::{Code, More};
 use super::fault::Access;
 use super::lanes::{Lanes, Step, WARP};
@@ -180,126 +180,4 @@ impl Job {
             }
         }
     }
-}
-
-/// Executes an atomic on 128 bits, lane after lane.
-///
-/// # Safety
-/// `code` was decoded for the running function.
-pub(crate) unsafe fn run_atomic_wide(lanes: &mut Lanes, code: &Code) -> Step {
-    let More::AtomicWide(atomic) = &code.more else {
-        return Step::Fault;
-    };
-    // SAFETY: the interpreter owns the block and holds no other reference while code runs.
-    let block = unsafe { &mut *lanes.block };
-    block.note_load(false);
-    for warp in 0..lanes.warps {
-        // SAFETY: one word a warp; operands of the running function.
-        let (mask, addresses, compare, new) = unsafe {
-            let pair = |[low, high]: [Element; 2]| {
-                let (low, high) = (
-                    scalar::read(lanes, low, warp),
-                    scalar::read(lanes, high, warp),
-                );
-                std::array::from_fn::<_, WARP, _>(|lane| {
-                    u128::from(low[lane]) | u128::from(high[lane]) << 64
-                })
-            };
-            (
-                *lanes.active.add(warp),
-                atomic.address.warp(lanes, warp),
-                atomic.compare.map(pair),
-                pair(atomic.new),
-            )
-        };
-        let (mut low, mut high) = ([0; WARP], [0; WARP]);
-        for lane in (0..WARP).filter(|lane| mask >> lane & 1 != 0) {
-            let at = (warp * WARP + lane) as u32;
-            let place = block.resolve(atomic.space, addresses[lane], 16, Access::Atomic, at);
-            let Some(place) = place else {
-                return Step::Fault;
-            };
-            let compare = compare.as_ref().map(|compare| compare[lane]);
-            // SAFETY: `resolve` checked sixteen aligned bytes.
-            let old = unsafe { exchange(place.cast(), compare, new[lane]) };
-            if old != new[lane] && compare.is_none_or(|compare| compare == old) {
-                block.progress.stored = true;
-            } else {
-                block.progress.polled = true;
-            }
-            (low[lane], high[lane]) = (old as u64, (old >> 64) as u64);
-        }
-        // SAFETY: destinations of the running function.
-        unsafe {
-            put(lanes, atomic.dst[0], warp, mask, &low);
-            put(lanes, atomic.dst[1], warp, mask, &high);
-        }
-    }
-    Step::Next
-}
-
-/// Writes a value, if there is the one to compare with; answers the old one.
-///
-/// # Safety
-/// `place` is valid for reads and writes of 16 bytes and aligned to them.
-unsafe fn exchange(place: *mut u128, compare: Option<u128>, new: u128) -> u128 {
-    // Accesses of this length elsewhere are no single ones, so a lock orders as much as can be.
-    static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-    let _guard = LOCK.lock();
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("cmpxchg16b") {
-        // SAFETY: the caller's contract; the CPU has the instruction.
-        return unsafe { exchange_at_once(place, compare, new) };
-    }
-    // SAFETY: the caller's contract.
-    unsafe {
-        let old = place.read_volatile();
-        if compare.is_none_or(|compare| compare == old) {
-            place.write_volatile(new);
-        }
-        old
-    }
-}
-
-/// # Safety
-/// That of [`exchange`]; the CPU has `cmpxchg16b`.
-#[cfg(target_arch = "x86_64")]
-unsafe fn exchange_at_once(place: *mut u128, compare: Option<u128>, new: u128) -> u128 {
-    // SAFETY: the caller's contract.
-    let swap = |old: u128| unsafe { compare_exchange(place, old, new) };
-    let Some(compare) = compare else {
-        // Whatever is there; a wrong guess changes nothing.
-        let mut guess = 0;
-        loop {
-            let old = swap(guess);
-            if old == guess {
-                return old;
-            }
-            guess = old;
-        }
-    };
-    swap(compare)
-}
-
-/// # Safety
-/// As [`exchange_at_once`].
-#[cfg(target_arch = "x86_64")]
-unsafe fn compare_exchange(place: *mut u128, compare: u128, new: u128) -> u128 {
-    let (mut low, mut high) = (compare as u64, (compare >> 64) as u64);
-    // SAFETY: the caller's contract; `rbx`, which cannot be named as an operand, gets its value
-    // back.
-    unsafe {
-        std::arch::asm!(
-            "xchg rbx, rsi",
-            "lock cmpxchg16b [rdi]",
-            "xchg rbx, rsi",
-            in("rdi") place,
-            inout("rsi") new as u64 => _,
-            in("rcx") (new >> 64) as u64,
-            inout("rax") low,
-            inout("rdx") high,
-            options(nostack),
-        );
-    }
-    u128::from(low) | u128::from(high) << 64
 }

@@ -141,7 +141,7 @@ pub(crate) enum More {
     Warp(Box<super::warp::WarpCode>),
     CopyAsync(Box<super::copy::CopyAsync>),
     CopyBulk(Box<super::bulk::CopyBulkCode>),
-    AtomicWide(Box<super::atomic::AtomicWide>),
+    AtomicWide(Box<super::wide::AtomicWide>),
     Image(Box<super::image::ImageCode>),
     MemoryBarrier(Box<super::mbarrier::MemoryBarrier>),
     Scalar(super::scalar::ScalarFn),

@@ -49,6 +49,7 @@ mod state;
 mod urgency;
 mod video;
 mod warp;
+mod wide;
 mod window;
 
 pub use device_runtime::DeviceFacts;

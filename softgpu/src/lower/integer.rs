@@ -480,8 +480,9 @@ fn lower_lop3<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> 
         _ => return Err("it has another number of operands".to_owned()),
     };
     let [d, a, b, c, table] = operands;
-    let Operand::Immediate(Immediate::Int(table @ 0..=255)) = table else {
-        return Err("its table is no number up to 255".to_owned());
+    // Of a larger number, the lower eight bits count: so does NVIDIA's assembler.
+    let Operand::Immediate(Immediate::Int(table)) = table else {
+        return Err("its table is no constant number".to_owned());
     };
     let ty = ScalarType::B32;
     let (a, b, c) = (l.source(a, ty)?, l.source(b, ty)?, l.source(c, ty)?);

@@ -143,6 +143,21 @@ fn lower_load<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> 
         return Err("it has too few operands".to_owned());
     };
     let (space, address) = l.address(address, space)?;
+    if ty == ScalarType::B128 && count == 1 && is_single(space, order) {
+        let dst = match d {
+            Operand::Sink => [l.temporary64()?, l.temporary64()?],
+            d => wide_pair(l, d)?,
+        };
+        l.emit(Op::AtomicWide {
+            space,
+            is_strong: order != MemoryOrder::Weak,
+            address,
+            dst: Some(dst),
+            compare: None,
+            new: None,
+        });
+        return Ok(());
+    }
     let (ty, dst) = if ty == ScalarType::B128 {
         (
             MemType::B64,
@@ -193,6 +208,19 @@ fn lower_store<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) ->
     let [address, d, ..] = inst.finish_between(2, most)? else {
         return Err("it has too few operands".to_owned());
     };
+    if ty == ScalarType::B128 && count == 1 && is_single(space, order) {
+        let new = wide_pair(l, d)?.map(Src::from);
+        let (space, address) = l.address(address, space)?;
+        l.emit(Op::AtomicWide {
+            space,
+            is_strong: order != MemoryOrder::Weak,
+            address,
+            dst: None,
+            compare: None,
+            new: Some(new),
+        });
+        return Ok(());
+    }
     let (ty, src) = if ty == ScalarType::B128 {
         (
             MemType::B64,
@@ -243,6 +271,24 @@ fn fitting(register: Register, ty: ScalarType) -> Result<Reg> {
             "a register of type {:?} does not hold {ty:?}",
             register.ty
         )),
+    }
+}
+
+/// Whether an access of 128 bits must not fall into two: other threads reach the memory. A weak
+/// one of a generic address may be one of local memory, and no race with it has a defined result.
+fn is_single(space: Space, order: MemoryOrder) -> bool {
+    match space {
+        Space::Global | Space::Shared => true,
+        Space::Generic => order != MemoryOrder::Weak,
+        _ => false,
+    }
+}
+
+/// The halves of a 128-bit register, the low one first.
+fn wide_pair<'a>(l: &Lowering<'_, '_, 'a>, operand: &Operand<'a>) -> Result<[Reg; 2]> {
+    match *wide_registers(l, operand, 1)? {
+        [low, high] => Ok([low, high]),
+        _ => Err("its data operand is no 128-bit register".to_owned()),
     }
 }
 
@@ -477,26 +523,23 @@ fn lower_atomic_wide<'m, 'a>(
     }
     let count = 3 + usize::from(is_swap);
     let operands = inst.finish_between(count, count + usize::from(has_policy))?;
-    let pair = |l: &Lowering<'_, 'm, 'a>, operand| match *wide_registers(l, operand, 1)? {
-        [low, high] => Ok::<_, String>([low, high]),
-        _ => Err("its data operand is no 128-bit register".to_owned()),
-    };
     let (space, address) = l.address(&operands[1], space)?;
-    let first = pair(l, &operands[2])?.map(Src::from);
+    let first = wide_pair(l, &operands[2])?.map(Src::from);
     let (compare, new) = match is_swap {
-        true => (Some(first), pair(l, &operands[3])?.map(Src::from)),
+        true => (Some(first), wide_pair(l, &operands[3])?.map(Src::from)),
         false => (None, first),
     };
     let dst = match &operands[0] {
         Operand::Sink => [l.temporary64()?, l.temporary64()?],
-        d => pair(l, d)?,
+        d => wide_pair(l, d)?,
     };
     l.emit(Op::AtomicWide {
         space,
+        is_strong: true,
         address,
-        dst,
+        dst: Some(dst),
         compare,
-        new,
+        new: Some(new),
     });
     Ok(())
 }

@@ -259,8 +259,9 @@ fn visit_memory_op(op: &mut Op, visitor: &mut impl Visitor) {
             ..
         } => {
             visitor.address(address);
-            each(compare.iter_mut().flatten().chain(new), visitor);
-            dst.iter_mut().for_each(|reg| visitor.definition(reg));
+            each(compare.iter_mut().chain(new).flatten(), visitor);
+            let targets = dst.iter_mut().flatten();
+            targets.for_each(|reg| visitor.definition(reg));
         }
         Op::Image {
             handle,

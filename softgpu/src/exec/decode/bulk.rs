@@ -2,9 +2,9 @@
 //! Bulk copies and 128-bit atomics.
 
 use super::super::access::Element;
-use super::super::atomic::AtomicWide;
 use super::super::bulk::{self, CopyBulkCode};
 use super::super::code::{Code, More};
+use super::super::wide::{self, AtomicWide};
 use super::{Decoder, Frame, Mismatch, lanes};
 use crate::ir::{Address, CopyBulk, Reg, Space, Src};
 
@@ -35,11 +35,10 @@ impl Decoder<'_> {
     pub(super) fn atomic_wide(
         &mut self,
         frame: Frame,
-        space: Space,
+        (space, is_strong): (Space, bool),
         address: Address,
-        dst: [Reg; 2],
-        compare: Option<[Src; 2]>,
-        new: [Src; 2],
+        dst: Option<[Reg; 2]>,
+        [compare, new]: [Option<[Src; 2]>; 2],
     ) -> Result<Code, Mismatch> {
         let target = |reg: Reg| {
             let operand = self.target(frame, reg, true)?;
@@ -48,17 +47,19 @@ impl Decoder<'_> {
                 wide: true,
             })
         };
-        let dst = [target(dst[0])?, target(dst[1])?];
+        let both = |[low, high]: [Reg; 2]| Ok::<_, Mismatch>([target(low)?, target(high)?]);
+        let dst = dst.map(both).transpose()?;
         let mut pair = |[low, high]: [Src; 2]| {
             Ok::<_, Mismatch>([
                 self.sized(frame, low, true)?,
                 self.sized(frame, high, true)?,
             ])
         };
-        let new = pair(new)?;
+        let new = new.map(&mut pair).transpose()?;
         let compare = compare.map(pair).transpose()?;
         let atomic = AtomicWide {
             space,
+            is_strong,
             address: self.address(frame, address)?,
             dst,
             compare,
@@ -66,7 +67,7 @@ impl Decoder<'_> {
         };
         Ok(Code {
             more: More::AtomicWide(Box::new(atomic)),
-            ..lanes(bulk::run_atomic_wide)
+            ..lanes(wide::run_atomic_wide)
         })
     }
 }

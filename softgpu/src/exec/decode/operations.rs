@@ -357,11 +357,18 @@ impl Decoder<'_> {
             Op::CopyBulk(copy) => self.copy_bulk(frame, copy),
             Op::AtomicWide {
                 space,
+                is_strong,
                 address,
                 dst,
                 compare,
                 new,
-            } => self.atomic_wide(frame, *space, *address, *dst, *compare, *new),
+            } => self.atomic_wide(
+                frame,
+                (*space, *is_strong),
+                *address,
+                *dst,
+                [*compare, *new],
+            ),
             Op::Image { .. } => self.image(frame, op),
             Op::MemoryBarrier { space, address, op } => {
                 self.memory_barrier(frame, *space, *address, op)
