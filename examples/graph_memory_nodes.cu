@@ -92,7 +92,16 @@ int main(int argc, char** argv) {
     right = right && host[0] == 7 && host[63] == 70;
     CHECK(cudaFree(memory));
     CHECK(cudaDeviceSynchronize());
-    std::printf("in use: %llu\n", attribute(cudaGraphMemAttrUsedMemCurrent));
+    // What is free stays with the graph until it is trimmed.
+    CHECK(cudaDeviceGraphMemTrim(0));
+    std::printf("in use after trimming: %llu\n", attribute(cudaGraphMemAttrUsedMemCurrent));
+    unsigned long long high = attribute(cudaGraphMemAttrUsedMemHigh);
+    std::printf("most in use: %s\n", high >= bytes ? "more than that" : "no more than that");
+    unsigned long long zero = 0;
+    CHECK(cudaDeviceSetGraphMemAttribute(0, cudaGraphMemAttrUsedMemHigh, &zero));
+    high = attribute(cudaGraphMemAttrUsedMemHigh);
+    std::printf("most in use since then: %llu\n", high);
+    right = right && high == 0;
     CHECK(cudaGraphLaunch(exec, 0));
     CHECK(cudaDeviceSynchronize());
     CHECK(cudaFree(memory));

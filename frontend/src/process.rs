@@ -180,6 +180,7 @@ fn start() -> &'static Frontend {
     // SAFETY: null, or the parent's, which is not freed in the child either.
     if let Some(parents) = unsafe { parents.as_ref() } {
         statistics::reset();
+        gvirtus_graph::restart();
         parents.close_inherited();
     }
     let frontend = Box::leak(Box::new(Frontend {

@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Executable graphs.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gvirtus_abi::{
     CUdeviceptr, CUgraph, CUgraphExec, CUgraphInstantiate_flags as Flags, CUgraphNode, CUresult,
     CUstream,
 };
-use parking_lot::Mutex;
 
 use crate::capture;
-use crate::memory::GraphMemory;
-use crate::payload::{Memcpy, Memset, Payload};
+use crate::payload::{Batch, Memcpy, Memset, Payload};
 use crate::plan::{Action, Plan, Refusal, Step};
-use crate::platform::{Launch, platform};
+use crate::platform::{Launch, Stream, platform};
+use crate::process::state;
 use crate::world::{GraphId, Kind, NodeId, World, with};
 
 const INVALID: CUresult = CUresult::CUDA_ERROR_INVALID_VALUE;
@@ -25,27 +23,38 @@ pub(crate) struct Exec {
     pub(crate) number: u32,
     pub(crate) flags: u64,
     pub(crate) plan: Arc<Plan>,
+    /// Where it was launched last.
+    last: Option<Stream>,
 }
 
 impl Exec {
+    pub(crate) fn uses_priorities(&self) -> bool {
+        self.flags & u64::from(Flags::CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY.0) != 0
+    }
+
     fn frees_on_launch(&self) -> bool {
         self.flags & u64::from(Flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH.0) != 0
     }
 }
 
-/// Memory of allocation nodes that were launched and not freed since: it stays even if its graph
-/// goes.
-static LIVE: Mutex<BTreeMap<u64, Arc<GraphMemory>>> = Mutex::new(BTreeMap::new());
-
 /// Frees what an allocation node allocated, for `cuMemFree` and `cuMemFreeAsync`. Whether it was
 /// such memory.
-pub fn free_outside(address: CUdeviceptr) -> bool {
-    let memory = LIVE.lock().remove(&address.0);
-    let Some(memory) = memory else { return false };
+///
+/// # Errors
+///
+/// `CUDA_ERROR_INVALID_VALUE` for memory of a node that is not allocated now.
+pub fn free_outside(address: CUdeviceptr) -> Result<bool, CUresult> {
+    let memory = state().live.lock().remove(&address.0);
+    let Some(memory) = memory else {
+        return match crate::memory::is_of_node(address) {
+            true => Err(INVALID),
+            false => Ok(false),
+        };
+    };
     memory.set_allocated(false);
     drop(memory);
     crate::memory::give_back();
-    true
+    Ok(true)
 }
 
 /// To be called, under no lock, when a launch is over and its plan dropped.
@@ -83,6 +92,7 @@ impl World {
             number: self.new_number(),
             flags,
             plan: Arc::new(plan),
+            last: None,
         };
         self.execs.insert(handle, exec);
         Ok(handle)
@@ -156,7 +166,7 @@ impl World {
     ///
     /// `CUDA_ERROR_INVALID_VALUE` if something is still allocated from the launch before.
     fn account(&mut self, plan: &Plan, frees_on_launch: bool) -> Result<(), CUresult> {
-        let mut live = LIVE.lock();
+        let mut live = state().live.lock();
         let mut allocated = Vec::new();
         plan.for_each(&mut |step| {
             if let Action::Allocate(memory) = &step.action {
@@ -188,6 +198,7 @@ pub(crate) fn can_become(old: &Action, new: &Action) -> bool {
         (Action::Memcpy(old), Action::Memcpy(new)) => is_same_kind_of_copy(old, new),
         (Action::Memset(old), Action::Memset(new)) => is_same_kind_of_memset(old, new),
         (Action::Child(old), Action::Child(new)) => is_same_shape(old, new),
+        (Action::Batch(old), Action::Batch(new)) => is_same_kind_of_batch(old, new),
         (Action::Host(_), Action::Host(_))
         | (Action::Empty, Action::Empty)
         | (Action::EventRecord(_), Action::EventRecord(_))
@@ -217,6 +228,13 @@ fn is_same_kind_of_memset(old: &Memset, new: &Memset) -> bool {
     old.context == new.context && (is_line(old) && is_line(new) || shape(old) == shape(new))
 }
 
+fn is_same_kind_of_batch(old: &Batch, new: &Batch) -> bool {
+    let mut pairs = old.operations.iter().zip(&*new.operations);
+    old.context == new.context
+        && old.operations.len() == new.operations.len()
+        && pairs.all(|(old, new)| old.can_become(new))
+}
+
 fn is_same_shape(old: &Plan, new: &Plan) -> bool {
     let mut pairs = old.steps.iter().zip(&new.steps);
     old.steps.len() == new.steps.len()
@@ -237,12 +255,17 @@ pub(crate) fn launch(
         // A launch cannot be a node.
         capture::check_uncaptured(&stream)?;
     }
-    let plan = with(|world| {
+    let (plan, before) = with(|world| {
         let found = world.exec(exec)?;
         let (plan, frees) = (found.plan.clone(), found.frees_on_launch());
         world.account(&plan, frees)?;
-        Ok::<_, CUresult>(plan)
+        let before = world.exec(exec)?.last.replace(stream);
+        Ok::<_, CUresult>((plan, before))
     })?;
-    let exec = exec.0;
-    platform.launch(Launch { exec, plan, stream })
+    platform.launch(Launch {
+        exec: exec.0,
+        plan,
+        stream,
+        before,
+    })
 }

@@ -24,6 +24,7 @@ mod parameters;
 mod payload;
 mod plan;
 mod platform;
+mod process;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -33,8 +34,10 @@ pub use exec::{free_outside, launch_finished};
 pub use memory::GraphMemory;
 pub use parameters::KernelCall;
 pub use payload::{
-    AllocationRequest, Attribute, Conditional, Host, Kernel, Memcpy, Memset, Parameters, Payload,
+    AllocationRequest, Attribute, Batch, Conditional, Host, Kernel, Memcpy, MemoryOperation,
+    Memset, Parameters, Payload,
 };
 pub use plan::{Action, Plan, Step, Switch};
 pub use platform::{KernelLayout, Launch, Platform, Stream, StreamKind, set_platform};
+pub use process::restart;
 pub use world::{GraphId, NodeId};

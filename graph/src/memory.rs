@@ -3,15 +3,21 @@
 //!
 //! Its address is known when the node is added, so it is allocated then, and given back when
 //! neither the node nor an executable graph with it is left. What a program sees of the lifetime
-//! between allocation and free node is kept as a flag.
+//! between allocation and free node is kept in a table, and so is whether the memory counts as
+//! mapped: from the first launch of its graph until it is trimmed while it is free (programming
+//! guide, "Graph Memory Nodes").
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
-use gvirtus_abi::{CUDA_MEM_ALLOC_NODE_PARAMS, CUdevice, CUdeviceptr, CUresult};
-use parking_lot::Mutex;
+use gvirtus_abi::{
+    CUDA_MEM_ALLOC_NODE_PARAMS, CUdevice, CUdeviceptr, CUmemAccessDesc, CUmemAllocationType,
+    CUmemLocationType, CUresult,
+};
 
 use crate::payload::AllocationRequest;
 use crate::platform::platform;
+use crate::process::state;
 
 /// Graph memory comes in pieces of this size, in bytes.
 const GRANULE_BYTES: u64 = 2 << 20;
@@ -20,22 +26,42 @@ const GRANULE_BYTES: u64 = 2 << 20;
 pub struct GraphMemory {
     address: CUdeviceptr,
     request: AllocationRequest,
-    parameters: Option<Asked>,
-    is_allocated: AtomicBool,
+    /// Of a node.
+    asked: Option<Asked>,
 }
 
-/// As the application asked for it; the pointer in it is not followed.
-#[derive(Clone, Copy)]
-struct Asked(CUDA_MEM_ALLOC_NODE_PARAMS);
+/// As the application asked for it.
+struct Asked {
+    parameters: CUDA_MEM_ALLOC_NODE_PARAMS,
+    /// What `accessDescs` points to once it is given back.
+    access: Box<[CUmemAccessDesc]>,
+}
 
 // SAFETY: plain data; the pointers in it are never followed.
 unsafe impl Send for Asked {}
 // SAFETY: as above.
 unsafe impl Sync for Asked {}
 
-static FREED: Mutex<Vec<CUdeviceptr>> = Mutex::new(Vec::new());
+/// All memory of nodes, and the marks of each device.
+pub(crate) struct Table {
+    /// By address.
+    memory: BTreeMap<u64, Entry>,
+    /// By ordinal.
+    high: BTreeMap<i32, High>,
+}
 
-static COUNTERS: Mutex<Vec<(CUdevice, Counters)>> = Mutex::new(Vec::new());
+struct Entry {
+    device: i32,
+    bytes: u64,
+    is_mapped: bool,
+    is_allocated: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct High {
+    used: u64,
+    reserved: u64,
+}
 
 /// As `cuDeviceGetGraphMemAttribute` says, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,28 +72,75 @@ pub(crate) struct Counters {
     pub(crate) reserved_high: u64,
 }
 
+impl Table {
+    pub(crate) const fn new() -> Self {
+        Self {
+            memory: BTreeMap::new(),
+            high: BTreeMap::new(),
+        }
+    }
+
+    /// What graphs have mapped; no more than that is reserved.
+    fn mapped(&self, device: i32) -> u64 {
+        let entries = self.memory.values();
+        let mapped = entries.filter(|entry| entry.device == device && entry.is_mapped);
+        mapped.map(|entry| entry.bytes).sum()
+    }
+}
+
 impl GraphMemory {
+    /// The number of a condition.
+    ///
     /// # Errors
     ///
     /// `CUDA_ERROR_OUT_OF_MEMORY` and its kin.
-    pub(crate) fn allocate(
+    pub(crate) fn of_condition(request: AllocationRequest) -> Result<Self, CUresult> {
+        Ok(Self {
+            address: platform()?.allocate(request)?,
+            request,
+            asked: None,
+        })
+    }
+
+    /// What a node asks for.
+    ///
+    /// # Errors
+    ///
+    /// As [`GraphMemory::of_condition`].
+    pub(crate) fn of_node(
         request: AllocationRequest,
-        asked: Option<CUDA_MEM_ALLOC_NODE_PARAMS>,
+        parameters: CUDA_MEM_ALLOC_NODE_PARAMS,
+        access: Box<[CUmemAccessDesc]>,
     ) -> Result<Self, CUresult> {
         let address = platform()?.allocate(request)?;
-        let memory = Self {
+        let entry = Entry {
+            device: request.device.0,
+            bytes: (request.bytes as u64).next_multiple_of(GRANULE_BYTES),
+            is_mapped: false,
+            is_allocated: false,
+        };
+        state().memory.lock().memory.insert(address.0, entry);
+        Ok(Self {
             address,
             request,
-            parameters: asked.map(Asked),
-            is_allocated: AtomicBool::new(false),
-        };
-        if memory.parameters.is_some() {
-            count(request.device, |counters| {
-                counters.reserved += memory.granules();
-                counters.reserved_high = counters.reserved_high.max(counters.reserved);
-            });
-        }
-        Ok(memory)
+            asked: Some(Asked { parameters, access }),
+        })
+    }
+
+    /// What a captured call asks for.
+    ///
+    /// # Errors
+    ///
+    /// As [`GraphMemory::of_condition`].
+    pub(crate) fn of_stream(request: AllocationRequest) -> Result<Self, CUresult> {
+        // SAFETY: numbers, null handles and null pointers.
+        let mut parameters: CUDA_MEM_ALLOC_NODE_PARAMS = unsafe { core::mem::zeroed() };
+        let properties = &mut parameters.poolProps;
+        properties.allocType = CUmemAllocationType::CU_MEM_ALLOCATION_TYPE_PINNED;
+        properties.location.r#type = CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE;
+        properties.location.anonymous0.id = request.device.0;
+        parameters.bytesize = request.bytes;
+        Self::of_node(request, parameters, Box::default())
     }
 
     /// Where it is.
@@ -75,12 +148,17 @@ impl GraphMemory {
         self.address
     }
 
-    /// What it was asked for with.
+    /// What a node was asked for with; the pointer in it lives as long as this.
     pub(crate) fn parameters(&self) -> Option<CUDA_MEM_ALLOC_NODE_PARAMS> {
-        let asked = self.parameters.as_ref();
-        asked.map(|Asked(parameters)| CUDA_MEM_ALLOC_NODE_PARAMS {
+        let asked = self.asked.as_ref()?;
+        Some(CUDA_MEM_ALLOC_NODE_PARAMS {
             dptr: self.address,
-            ..*parameters
+            accessDescs: match asked.access.is_empty() {
+                true => std::ptr::null(),
+                false => asked.access.as_ptr(),
+            },
+            accessDescCount: asked.access.len(),
+            ..asked.parameters
         })
     }
 
@@ -91,51 +169,46 @@ impl GraphMemory {
 
     /// Whether an allocation node was launched and no free node since.
     pub(crate) fn is_allocated(&self) -> bool {
-        self.is_allocated.load(Ordering::Relaxed)
+        let table = state().memory.lock();
+        let entry = table.memory.get(&self.address.0);
+        entry.is_some_and(|entry| entry.is_allocated)
     }
 
     /// Notes that it is in use from now on, or no more.
     pub(crate) fn set_allocated(&self, is_allocated: bool) {
-        if self.is_allocated.swap(is_allocated, Ordering::Relaxed) == is_allocated {
+        let mut table = state().memory.lock();
+        let Some(entry) = table.memory.get_mut(&self.address.0) else {
             return;
-        }
-        let bytes = self.request.bytes as u64;
-        count(self.request.device, |counters| match is_allocated {
-            true => {
-                counters.used += bytes;
-                counters.used_high = counters.used_high.max(counters.used);
-            }
-            false => counters.used -= bytes,
-        });
-    }
-
-    fn granules(&self) -> u64 {
-        (self.request.bytes as u64).next_multiple_of(GRANULE_BYTES)
+        };
+        entry.is_allocated = is_allocated;
+        entry.is_mapped |= is_allocated;
+        let device = entry.device;
+        let mapped = table.mapped(device);
+        let high = table.high.entry(device).or_default();
+        high.used = high.used.max(mapped);
+        high.reserved = high.reserved.max(mapped);
     }
 }
 
 impl Drop for GraphMemory {
     fn drop(&mut self) {
-        if self.parameters.is_some() {
-            self.set_allocated(false);
-            count(self.request.device, |counters| {
-                counters.reserved -= self.granules();
-            });
+        if self.asked.is_some() {
+            state().memory.lock().memory.remove(&self.address.0);
         }
-        FREED.lock().push(self.address);
-        PENDING.fetch_add(1, Ordering::Relaxed);
+        state().freed.lock().push(self.address);
+        state().freed_count.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-static PENDING: AtomicU64 = AtomicU64::new(0);
-
 /// Gives back what has no owner any more. Not under a lock.
 pub(crate) fn give_back() {
-    if PENDING.load(Ordering::Relaxed) == 0 {
+    if state().freed_count.load(Ordering::Relaxed) == 0 {
         return;
     }
-    let freed = std::mem::take(&mut *FREED.lock());
-    PENDING.fetch_sub(freed.len() as u64, Ordering::Relaxed);
+    let freed = std::mem::take(&mut *state().freed.lock());
+    state()
+        .freed_count
+        .fetch_sub(freed.len() as u64, Ordering::Relaxed);
     if let Ok(platform) = platform() {
         for address in freed {
             platform.free(address);
@@ -143,27 +216,40 @@ pub(crate) fn give_back() {
     }
 }
 
-fn count(device: CUdevice, change: impl FnOnce(&mut Counters)) {
-    let mut all = COUNTERS.lock();
-    if let Some((_, counters)) = all.iter_mut().find(|(known, _)| *known == device) {
-        return change(counters);
-    }
-    let mut counters = Counters::default();
-    change(&mut counters);
-    all.push((device, counters));
+/// Whether an allocation node has memory at this address.
+pub(crate) fn is_of_node(address: CUdeviceptr) -> bool {
+    state().memory.lock().memory.contains_key(&address.0)
 }
 
 /// The counters of a device.
 pub(crate) fn counters(device: CUdevice) -> Counters {
-    let all = COUNTERS.lock();
-    let known = all.iter().find(|(known, _)| *known == device);
-    known.map_or_else(Counters::default, |(_, counters)| *counters)
+    let table = state().memory.lock();
+    let mapped = table.mapped(device.0);
+    let high = table.high.get(&device.0).copied().unwrap_or_default();
+    Counters {
+        used: mapped,
+        used_high: high.used,
+        reserved: mapped,
+        reserved_high: high.reserved,
+    }
 }
 
-/// Sets the high-water marks of a device back to what is in use.
+/// What is not allocated counts as mapped no more, until its graph is launched again.
+pub(crate) fn trim(device: CUdevice) {
+    let mut table = state().memory.lock();
+    let entries = table.memory.values_mut();
+    for entry in entries.filter(|entry| entry.device == device.0) {
+        entry.is_mapped &= entry.is_allocated;
+    }
+}
+
+/// Sets a high-water mark of a device back to what is in use.
 pub(crate) fn reset_high(device: CUdevice, is_used: bool) {
-    count(device, |counters| match is_used {
-        true => counters.used_high = counters.used,
-        false => counters.reserved_high = counters.reserved,
-    });
+    let mut table = state().memory.lock();
+    let mapped = table.mapped(device.0);
+    let high = table.high.entry(device.0).or_default();
+    match is_used {
+        true => high.used = mapped,
+        false => high.reserved = mapped,
+    }
 }

@@ -8,15 +8,13 @@
 use core::ffi::c_void;
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
+use crate::process::state;
 
 /// Calls the application's function when the last reference goes.
 pub(crate) struct Destructor {
     function: usize,
     data: usize,
 }
-
-static DUE: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
 
 impl Destructor {
     /// # Safety
@@ -30,14 +28,14 @@ impl Destructor {
 
 impl Drop for Destructor {
     fn drop(&mut self) {
-        DUE.lock().push((self.function, self.data));
+        state().destructors.lock().push((self.function, self.data));
     }
 }
 
 /// Calls the destructors of what nobody keeps any more. Not under a lock.
 pub(crate) fn run_destructors() {
     loop {
-        let due = DUE.lock().pop();
+        let due = state().destructors.lock().pop();
         let Some((function, data)) = due else { return };
         // SAFETY: whoever made the destructor has promised that this is such a function.
         unsafe {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use gvirtus_abi::{
     CUDA_HOST_NODE_PARAMS_v2, CUDA_KERNEL_NODE_PARAMS, CUDA_MEMCPY3D, CUDA_MEMSET_NODE_PARAMS_v2,
     CUcontext, CUfunction, CUhostFn, CUkernel, CUlaunchAttribute, CUlaunchAttributeID,
-    CUlaunchAttributeValue, CUmemorytype, CUresult,
+    CUlaunchAttributeValue, CUresult, CUstreamBatchMemOpParams,
 };
 
-use crate::payload::{Attribute, Host, Kernel, Memcpy, Memset, Parameters};
+use crate::payload::{Attribute, Batch, Host, Kernel, Memcpy, MemoryOperation, Memset, Parameters};
 use crate::platform::{KernelLayout, platform};
 
 const INVALID: CUresult = CUresult::CUDA_ERROR_INVALID_VALUE;
@@ -214,11 +214,8 @@ pub(crate) const fn attribute(
 /// A copy node from its parameters.
 pub(crate) fn read_memcpy(copy: &CUDA_MEMCPY3D, context: CUcontext) -> Result<Memcpy, CUresult> {
     let platform = platform()?;
-    let is_array = |kind| kind == CUmemorytype::CU_MEMORYTYPE_ARRAY;
-    if is_array(copy.srcMemoryType) || is_array(copy.dstMemoryType) {
-        return Err(gvirtus_driver_face::unsupported(
-            "a memcpy node with a CUDA array",
-        ));
+    if copy.srcLOD != 0 || copy.dstLOD != 0 {
+        return Err(INVALID);
     }
     let context = platform.context(context)?;
     platform.check_copy(copy)?;
@@ -226,6 +223,42 @@ pub(crate) fn read_memcpy(copy: &CUDA_MEMCPY3D, context: CUcontext) -> Result<Me
         copy: *copy,
         context,
     })
+}
+
+/// Most stream memory operations of a node.
+const OPERATIONS_MAX: u32 = 256;
+
+/// A batch of stream memory operations from its parameters.
+///
+/// # Safety
+///
+/// `operations` is null or valid for `count`.
+pub(crate) unsafe fn read_batch(
+    operations: *const CUstreamBatchMemOpParams,
+    count: u32,
+    flags: u32,
+    context: CUcontext,
+) -> Result<Batch, CUresult> {
+    let platform = platform()?;
+    let context = platform.context(context)?;
+    if flags != 0 || count == 0 || count > OPERATIONS_MAX || operations.is_null() {
+        return Err(INVALID);
+    }
+    let operations = operations.cast::<MemoryOperation>();
+    // SAFETY: not null, and then valid by the caller's promise; the types have one layout.
+    let operations = unsafe { core::slice::from_raw_parts(operations, count as usize) };
+    platform.check_operations(operations)?;
+    Ok(Batch {
+        operations: operations.into(),
+        context,
+    })
+}
+
+/// The operations of a batch, which live as long as it.
+pub(crate) fn write_batch(batch: &Batch) -> (*mut CUstreamBatchMemOpParams, u32) {
+    let count = batch.operations.len() as u32;
+    let operations = batch.operations.as_ptr().cast_mut();
+    (operations.cast(), count)
 }
 
 /// A memset node from its parameters.

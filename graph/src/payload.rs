@@ -7,7 +7,8 @@ use std::sync::Arc;
 use gvirtus_abi::{
     CUDA_MEMCPY3D, CUcontext, CUdevice, CUdeviceptr, CUevent, CUfunction,
     CUgraphConditionalNodeType, CUgraphNodeType, CUhostFn, CUlaunchAttribute, CUlaunchAttributeID,
-    CUmemorytype, CUresult,
+    CUmemorytype, CUresult, CUstreamBatchMemOpParams, CUstreamBatchMemOpType as Operation,
+    CUstreamWaitValue_flags,
 };
 
 use crate::memory::GraphMemory;
@@ -36,6 +37,8 @@ pub enum Payload {
     Allocate(Arc<GraphMemory>),
     /// Ends the use of memory of an allocation node, of whichever graph.
     Free(CUdeviceptr),
+    /// Writes words of memory, or waits for them.
+    Batch(Batch),
     /// Another graph, as often as a number in device memory says.
     Conditional(Conditional),
 }
@@ -67,6 +70,20 @@ impl Kernel {
         self.attributes
             .iter()
             .find(|attribute| attribute.0.id == id)
+    }
+
+    /// Whether all its blocks run at once.
+    pub(crate) fn is_cooperative(&self) -> bool {
+        let attribute = self.attribute(CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_COOPERATIVE);
+        // SAFETY: the id says which field it is; all are plain numbers.
+        attribute.is_some_and(|attribute| unsafe { attribute.0.value.cooperative } != 0)
+    }
+
+    /// As its attribute says; zero without.
+    pub(crate) fn priority(&self) -> i32 {
+        let attribute = self.attribute(CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PRIORITY);
+        // SAFETY: the id says which field it is; all are plain numbers.
+        attribute.map_or(0, |attribute| unsafe { attribute.0.value.priority })
     }
 }
 
@@ -185,6 +202,91 @@ pub struct Memset {
     pub context: CUcontext,
 }
 
+/// Stream memory operations, in their order.
+#[derive(Clone)]
+pub struct Batch {
+    /// What `cuStreamBatchMemOp` takes.
+    pub operations: Arc<[MemoryOperation]>,
+    /// The context that it runs in.
+    pub context: CUcontext,
+}
+
+impl Batch {
+    /// Whether any of them waits.
+    pub fn waits(&self) -> bool {
+        self.operations.iter().any(|operation| operation.waits())
+    }
+}
+
+/// One stream memory operation.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct MemoryOperation(pub CUstreamBatchMemOpParams);
+
+// SAFETY: plain data; the pointers in it are addresses that nobody follows.
+unsafe impl Send for MemoryOperation {}
+// SAFETY: as above.
+unsafe impl Sync for MemoryOperation {}
+
+impl MemoryOperation {
+    /// A write of 32 or 64 bits, as `cuStreamWriteValue32` takes it.
+    pub fn write(address: CUdeviceptr, bits: u32, value: u64, flags: u32) -> Self {
+        // SAFETY: numbers and null handles.
+        let mut operation: CUstreamBatchMemOpParams = unsafe { core::mem::zeroed() };
+        operation.writeValue.operation = match bits {
+            32 => Operation::CU_STREAM_MEM_OP_WRITE_VALUE_32,
+            _ => Operation::CU_STREAM_MEM_OP_WRITE_VALUE_64,
+        };
+        operation.writeValue.address = address;
+        operation.writeValue.anonymous0.value64 = value;
+        operation.writeValue.flags = flags;
+        Self(operation)
+    }
+
+    /// A wait for 32 or 64 bits, as `cuStreamWaitValue32` takes it.
+    pub fn wait(address: CUdeviceptr, bits: u32, value: u64, flags: u32) -> Self {
+        // SAFETY: numbers and null handles.
+        let mut operation: CUstreamBatchMemOpParams = unsafe { core::mem::zeroed() };
+        operation.waitValue.operation = match bits {
+            32 => Operation::CU_STREAM_MEM_OP_WAIT_VALUE_32,
+            _ => Operation::CU_STREAM_MEM_OP_WAIT_VALUE_64,
+        };
+        operation.waitValue.address = address;
+        operation.waitValue.anonymous0.value64 = value;
+        operation.waitValue.flags = flags;
+        Self(operation)
+    }
+
+    /// What it is.
+    pub const fn kind(&self) -> Operation {
+        // SAFETY: every variant begins with the operation.
+        unsafe { self.0.operation }
+    }
+
+    /// Whether it waits.
+    pub fn waits(&self) -> bool {
+        matches!(
+            self.kind(),
+            Operation::CU_STREAM_MEM_OP_WAIT_VALUE_32 | Operation::CU_STREAM_MEM_OP_WAIT_VALUE_64
+        )
+    }
+
+    /// Whether the operation of an executable node may become the other: addresses and values may
+    /// change, and which comparison a wait makes.
+    pub(crate) fn can_become(&self, other: &Self) -> bool {
+        let flush = CUstreamWaitValue_flags::CU_STREAM_WAIT_VALUE_FLUSH.0;
+        // SAFETY: all variants are numbers; a wait's flags are looked at of waits only.
+        let flags = |operation: &Self| unsafe { operation.0.waitValue.flags };
+        // SAFETY: as above, of writes.
+        let write_flags = |operation: &Self| unsafe { operation.0.writeValue.flags };
+        self.kind() == other.kind()
+            && match self.waits() {
+                true => flags(self) & flush == flags(other) & flush,
+                false => write_flags(self) == write_flags(other),
+            }
+    }
+}
+
 /// A call of a function of the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -237,6 +339,8 @@ pub struct Conditional {
 /// What an allocation node was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllocationRequest {
+    /// The context that asks; the memory may be of another device.
+    pub context: CUcontext,
     /// Where.
     pub device: CUdevice,
     /// How many bytes.
@@ -257,6 +361,7 @@ impl Payload {
             Self::EventWait(_) => CUgraphNodeType::CU_GRAPH_NODE_TYPE_WAIT_EVENT,
             Self::Allocate(_) => CUgraphNodeType::CU_GRAPH_NODE_TYPE_MEM_ALLOC,
             Self::Free(_) => CUgraphNodeType::CU_GRAPH_NODE_TYPE_MEM_FREE,
+            Self::Batch(_) => CUgraphNodeType::CU_GRAPH_NODE_TYPE_BATCH_MEM_OP,
             Self::Conditional(_) => CUgraphNodeType::CU_GRAPH_NODE_TYPE_CONDITIONAL,
         }
     }

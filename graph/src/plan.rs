@@ -10,7 +10,7 @@ use gvirtus_abi::{
 
 use crate::memory::GraphMemory;
 use crate::objects::Destructor;
-use crate::payload::{Host, Kernel, Memcpy, Memset, Payload};
+use crate::payload::{Batch, Host, Kernel, Memcpy, Memset, Payload};
 use crate::platform::platform;
 use crate::world::{GraphId, NodeId, World};
 
@@ -62,6 +62,8 @@ pub enum Action {
     Allocate(Arc<GraphMemory>),
     /// Memory is not in use any more.
     Free(CUdeviceptr),
+    /// Words of memory are written or waited for.
+    Batch(Batch),
     /// Other graphs.
     Conditional(Switch),
 }
@@ -218,6 +220,7 @@ impl World {
             Payload::EventWait(event) => Action::EventWait(*event),
             Payload::Allocate(memory) => Action::Allocate(memory.clone()),
             Payload::Free(address) => Action::Free(*address),
+            Payload::Batch(batch) => Action::Batch(batch.clone()),
             Payload::Conditional(conditional) => {
                 let condition = self.conditions.get(&conditional.handle);
                 let condition = condition.ok_or(CUresult::CUDA_ERROR_INVALID_VALUE)?;
@@ -233,7 +236,8 @@ impl World {
     }
 }
 
-/// An order in which every step comes after what it depends on; of several, that of their making.
+/// An order in which every step comes after what it depends on; of several, that of their making,
+/// but what waits for memory last: something beside it may be what it waits for.
 fn order(steps: &[Step]) -> Result<Vec<usize>, Refusal> {
     let mut open: Vec<usize> = steps.iter().map(|step| step.dependencies.len()).collect();
     let mut after = vec![Vec::new(); steps.len()];
@@ -242,15 +246,16 @@ fn order(steps: &[Step]) -> Result<Vec<usize>, Refusal> {
             after[*from].push(index);
         }
     }
+    let waits = |index: usize| matches!(&steps[index].action, Action::Batch(b) if b.waits());
     let roots = (0..steps.len()).filter(|index| open[*index] == 0);
-    let mut ready: BTreeSet<usize> = roots.collect();
+    let mut ready: BTreeSet<(bool, usize)> = roots.map(|index| (waits(index), index)).collect();
     let mut order = Vec::with_capacity(steps.len());
-    while let Some(index) = ready.pop_first() {
+    while let Some((_, index)) = ready.pop_first() {
         order.push(index);
         for next in &after[index] {
             open[*next] -= 1;
             if open[*next] == 0 {
-                ready.insert(*next);
+                ready.insert((waits(*next), *next));
             }
         }
     }

@@ -7,7 +7,7 @@ use gvirtus_abi::{
     CUDA_MEMCPY3D, CUcontext, CUdevice, CUdeviceptr, CUevent, CUfunction, CUresult, CUstream,
 };
 
-use crate::payload::{AllocationRequest, Kernel, Memset};
+use crate::payload::{AllocationRequest, Kernel, MemoryOperation, Memset};
 use crate::plan::Plan;
 
 /// A stream, as far as captures need to know it.
@@ -95,6 +95,13 @@ pub trait Platform: Send + Sync {
     /// What the memset would answer.
     fn check_memset(&self, memset: &Memset) -> Result<(), CUresult>;
 
+    /// Whether a context can do these stream memory operations.
+    ///
+    /// # Errors
+    ///
+    /// What `cuStreamBatchMemOp` would answer.
+    fn check_operations(&self, operations: &[MemoryOperation]) -> Result<(), CUresult>;
+
     /// Whether there is such an event.
     ///
     /// # Errors
@@ -149,6 +156,8 @@ pub struct Launch {
     pub plan: Arc<Plan>,
     /// Where.
     pub stream: Stream,
+    /// Where it was launched last.
+    pub before: Option<Stream>,
 }
 
 static PLATFORM: OnceLock<&'static dyn Platform> = OnceLock::new();

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::api::*;
 use crate::capture;
 use crate::platform::{KernelLayout, Launch, Platform, Stream, StreamKind, set_platform};
-use crate::{AllocationRequest, Kernel, Memset, Payload, Plan};
+use crate::{AllocationRequest, Kernel, MemoryOperation, Memset, Payload, Plan};
 
 const INVALID: CUresult = CUresult::CUDA_ERROR_INVALID_VALUE;
 const RELAXED: Mode = Mode::CU_STREAM_CAPTURE_MODE_RELAXED;
@@ -61,6 +61,10 @@ impl Platform for Counting {
     }
 
     fn check_memset(&self, _: &Memset) -> Result<(), CUresult> {
+        Ok(())
+    }
+
+    fn check_operations(&self, _: &[MemoryOperation]) -> Result<(), CUresult> {
         Ok(())
     }
 
@@ -402,12 +406,22 @@ fn an_update_needs_the_same_shape() {
     ));
     assert_eq!(added, Ok(()));
     assert_eq!(update(other).0, Updated::CU_GRAPH_EXEC_UPDATE_SUCCESS);
-    let more = empty(other, &[]).expect("a node");
-    assert_eq!(update(other), (topology, more));
+    // In which order they were added does not matter.
+    let backwards = graph();
+    let last = empty(backwards, &[]).expect("a node");
+    let first = kernel(backwards, FUNCTION, 3).expect("a node");
+    let edge = (&raw const first, &raw const last);
+    let added = call!(cuGraphAddDependencies(backwards, edge.0, edge.1, 1));
+    assert_eq!(added, Ok(()));
+    assert_eq!(update(backwards).0, Updated::CU_GRAPH_EXEC_UPDATE_SUCCESS);
+    empty(other, &[]).expect("a node");
+    assert_eq!(update(other), (topology, CUgraphNode::NULL));
     let reversed = graph();
     let first = empty(reversed, &[]).expect("a node");
+    let last = empty(reversed, &[first]).expect("a node");
     let kind = Updated::CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED;
     assert_eq!(update(reversed), (kind, first));
+    assert_ne!(first, last);
     let launched = call!(cuGraphLaunch(CUstream::NULL, exec, CUstream(4002)));
     assert_eq!(launched, Ok(()));
     assert_eq!(LAUNCHES.lock().get(&exec.0), Some(&2));
@@ -438,12 +452,13 @@ fn memory_of_a_graph_is_freed_before_it_is_allocated_again() {
     assert_eq!(instantiate(graph), Err(INVALID));
     let launch = || call!(cuGraphLaunch(CUstream::NULL, exec, CUstream(5002)));
     assert_eq!((launch(), launch()), (Ok(()), Err(INVALID)));
-    assert!(crate::free_outside(params.dptr) && !crate::free_outside(params.dptr));
+    assert_eq!(crate::free_outside(params.dptr), Ok(true));
+    assert_eq!(crate::free_outside(params.dptr), Err(INVALID));
     assert_eq!(launch(), Ok(()));
     // What is allocated outlives its graph.
     assert_eq!(call!(cuGraphExecDestroy(exec)), Ok(()));
     assert_eq!(call!(cuGraphDestroy(graph)), Ok(()));
     assert!(ALLOCATED.lock().contains(&params.dptr.0));
-    assert!(crate::free_outside(params.dptr));
+    assert_eq!(crate::free_outside(params.dptr), Ok(true));
     assert!(!ALLOCATED.lock().contains(&params.dptr.0));
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Giving an executable graph the parameters of another graph of the same shape
-//! (`cuGraphExecUpdate`). Nodes are paired in the order in which they were added.
+//! (`cuGraphExecUpdate`).
+//!
+//! Nodes are paired as the driver API reference says: those that nothing depends on in the order
+//! in which they were added, and from there the dependencies of each pair in their order.
 
 use std::sync::Arc;
 
@@ -59,7 +62,8 @@ impl World {
             }
         };
         let exec = self.exec(handle)?;
-        if let Some(refused) = compare(&exec.plan, &new) {
+        let keeps_priorities = exec.uses_priorities();
+        if let Err(refused) = compare(&exec.plan, &new, keeps_priorities) {
             return Ok(refused);
         }
         take_over(Arc::make_mut(&mut exec.plan), new);
@@ -69,90 +73,133 @@ impl World {
 
 /// Gives a plan the parameters of another one, if it has the same shape.
 pub(crate) fn replace(old: &mut Plan, new: Plan) -> bool {
-    let fits = compare(old, &new).is_none();
+    let fits = compare(old, &new, false).is_ok();
     if fits {
         take_over(old, new);
     }
     fits
 }
 
-/// What keeps one plan from becoming the other.
-fn compare(old: &Plan, new: &Plan) -> Option<Update> {
-    let topology = Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
-    for (index, step) in new.steps.iter().enumerate() {
-        let Some(pair) = old.steps.get(index) else {
-            return Some(Update::refused(topology, Some(step.node)));
-        };
-        if let Some(refused) = compare_steps(pair, step, new) {
-            return Some(refused);
-        }
-    }
-    // A node that the new graph lacks has no name in it.
-    (old.steps.len() > new.steps.len()).then(|| Update::refused(topology, None))
-}
-
-fn compare_steps(old: &Step, new: &Step, plan: &Plan) -> Option<Update> {
-    let refused = |outcome| Some(Update::refused(outcome, Some(new.node)));
-    if std::mem::discriminant(&old.action) != std::mem::discriminant(&new.action) {
-        return refused(Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED);
-    }
-    let sorted = |step: &Step| {
-        let mut dependencies = step.dependencies.clone();
-        dependencies.sort_unstable();
-        dependencies
+/// For each step of the old plan the one of the new plan that takes its place.
+fn pair(old: &Plan, new: &Plan) -> Result<Vec<usize>, Update> {
+    let refused = |node: Option<usize>, from: Option<usize>| Update {
+        outcome: Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED,
+        node: node.map(|index| new.steps[index].node),
+        from: from.map(|index| new.steps[index].node),
     };
-    let (before, now) = (sorted(old), sorted(new));
-    if before != now {
-        let added = now.iter().find(|index| !before.contains(index));
-        return Some(Update {
-            outcome: Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED,
-            node: Some(new.node),
-            from: added.map(|index| plan.steps[*index].node),
-        });
+    let count = new.steps.len();
+    if old.steps.len() != count {
+        return Err(refused(None, None));
     }
+    let (old_exits, new_exits) = (exits(old), exits(new));
+    if let Some(more) = new_exits.get(old_exits.len()) {
+        return Err(refused(Some(*more), None));
+    }
+    let (mut news, mut olds) = (vec![None; count], vec![None; count]);
+    let mut open: Vec<(usize, usize)> = old_exits.into_iter().zip(new_exits).collect();
+    for (before, now) in &open {
+        (news[*before], olds[*now]) = (Some(*now), Some(*before));
+    }
+    while let Some((before, now)) = open.pop() {
+        let (was, is) = (&old.steps[before], &new.steps[now]);
+        if std::mem::discriminant(&was.action) != std::mem::discriminant(&is.action) {
+            let outcome = Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED;
+            return Err(Update::refused(outcome, Some(is.node)));
+        }
+        if was.dependencies.len() != is.dependencies.len() {
+            return Err(refused(Some(now), None));
+        }
+        for (old_from, new_from) in was.dependencies.iter().zip(&is.dependencies) {
+            match (news[*old_from], olds[*new_from]) {
+                (None, None) => {
+                    (news[*old_from], olds[*new_from]) = (Some(*new_from), Some(*old_from));
+                    open.push((*old_from, *new_from));
+                }
+                (Some(paired), _) if paired == *new_from => {}
+                _ => return Err(refused(Some(now), Some(*new_from))),
+            }
+        }
+    }
+    // Of as many nodes, fewer are exits: then some depend on nothing that was looked at.
+    let all: Option<Vec<usize>> = news.into_iter().collect();
+    all.ok_or_else(|| refused(None, None))
+}
+
+/// The steps that none depends on.
+fn exits(plan: &Plan) -> Vec<usize> {
+    let mut is_exit = vec![true; plan.steps.len()];
+    for step in &plan.steps {
+        for from in &step.dependencies {
+            is_exit[*from] = false;
+        }
+    }
+    (0..plan.steps.len())
+        .filter(|index| is_exit[*index])
+        .collect()
+}
+
+/// What keeps one plan from becoming the other.
+fn compare(old: &Plan, new: &Plan, keeps_priorities: bool) -> Result<(), Update> {
+    for (before, now) in old.steps.iter().zip(pair(old, new)?) {
+        compare_steps(before, &new.steps[now], keeps_priorities)?;
+    }
+    Ok(())
+}
+
+/// Two steps of one kind.
+fn compare_steps(old: &Step, new: &Step, keeps_priorities: bool) -> Result<(), Update> {
+    let check = |fits: bool, outcome| match fits {
+        true => Ok(()),
+        false => Err(Update::refused(outcome, Some(new.node))),
+    };
     match (&old.action, &new.action) {
-        (Action::Child(old), Action::Child(new)) => compare(old, new),
+        (Action::Child(old), Action::Child(new)) => compare(old, new, keeps_priorities),
         (Action::Conditional(old), Action::Conditional(new)) => {
-            if old.kind != new.kind || !Arc::ptr_eq(&old.cell, &new.cell) {
-                return refused(Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED);
-            }
+            let is_same = old.kind == new.kind
+                && Arc::ptr_eq(&old.cell, &new.cell)
+                && old.bodies.len() == new.bodies.len();
+            check(
+                is_same,
+                Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED,
+            )?;
             let mut bodies = old.bodies.iter().zip(&new.bodies);
-            bodies.find_map(|(old, new)| compare(old, new))
+            bodies.try_for_each(|(old, new)| compare(old, new, keeps_priorities))
         }
-        (Action::Allocate(old), Action::Allocate(new)) => match Arc::ptr_eq(old, new) {
-            true => None,
-            false => refused(Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_NOT_SUPPORTED),
-        },
-        (Action::Free(old), Action::Free(new)) => match old == new {
-            true => None,
-            false => refused(Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_NOT_SUPPORTED),
-        },
-        (Action::Kernel(before), Action::Kernel(after)) => {
-            let attributes = |kernel: &crate::payload::Kernel| {
-                let ids = kernel.attributes.iter().map(|attribute| attribute.0.id);
-                let mut ids: Vec<_> = ids.collect();
-                ids.sort_unstable();
-                ids
-            };
-            if before.context != after.context {
-                return refused(Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_FUNCTION_CHANGED);
-            }
-            match attributes(before) == attributes(after) {
-                true => None,
-                false => refused(Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_ATTRIBUTES_CHANGED),
-            }
+        (Action::Allocate(old), Action::Allocate(new)) => check(
+            Arc::ptr_eq(old, new),
+            Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_NOT_SUPPORTED,
+        ),
+        (Action::Free(old), Action::Free(new)) => check(
+            old == new,
+            Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_NOT_SUPPORTED,
+        ),
+        (Action::Kernel(old), Action::Kernel(new)) => {
+            check(
+                old.context == new.context,
+                Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_UNSUPPORTED_FUNCTION_CHANGE,
+            )?;
+            let is_kept = old.is_cooperative() == new.is_cooperative()
+                && (!keeps_priorities || old.priority() == new.priority());
+            check(
+                is_kept,
+                Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_ATTRIBUTES_CHANGED,
+            )
         }
-        (old, new) if !can_become(old, new) => {
-            refused(Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED)
-        }
-        _ => None,
+        (old, new) => check(
+            can_become(old, new),
+            Outcome::CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED,
+        ),
     }
 }
 
-/// Nodes keep the names of the graph that was made executable, and stay disabled.
-fn take_over(old: &mut Plan, new: Plan) {
-    for (step, new) in old.steps.iter_mut().zip(new.steps) {
-        match (&mut step.action, new.action) {
+/// Steps keep the names of the graph that was made executable, and stay disabled.
+fn take_over(old: &mut Plan, mut new: Plan) {
+    let Ok(pairs) = pair(old, &new) else {
+        return;
+    };
+    for (step, now) in old.steps.iter_mut().zip(pairs) {
+        let action = std::mem::replace(&mut new.steps[now].action, Action::Empty);
+        match (&mut step.action, action) {
             (Action::Child(old), Action::Child(new)) => {
                 take_over(Arc::make_mut(old), Arc::unwrap_or_clone(new));
             }

@@ -3,16 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use gvirtus_abi::{CUcontext, CUgraph, CUgraphExec, CUgraphNode, CUresult, CUuserObject};
-use parking_lot::Mutex;
+use gvirtus_abi::{
+    CUcontext, CUdeviceptr, CUgraph, CUgraphExec, CUgraphNode, CUresult, CUuserObject,
+};
 
 use crate::capture::Captures;
 use crate::edges::Edge;
 use crate::exec::Exec;
-use crate::memory::GraphMemory;
+use crate::memory::{self, GraphMemory};
 use crate::objects::{Destructor, UserObject};
 use crate::payload::{Conditional, Payload};
+use crate::process::state;
 
 const INVALID: CUresult = CUresult::CUDA_ERROR_INVALID_VALUE;
 
@@ -82,7 +85,6 @@ pub(crate) struct Condition {
 
 /// Everything.
 pub(crate) struct World {
-    next: u64,
     next_graph: u32,
     pub(crate) graphs: BTreeMap<GraphId, Graph>,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
@@ -92,11 +94,12 @@ pub(crate) struct World {
     pub(crate) captures: Captures,
 }
 
-static WORLD: Mutex<World> = Mutex::new(World::new());
+/// Counts handles, on through forks: a child must not take its parent's for its own.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Works on all graphs; what must not happen under their lock happens behind it.
 pub(crate) fn with<R>(work: impl FnOnce(&mut World) -> R) -> R {
-    let result = work(&mut WORLD.lock());
+    let result = work(&mut state().world.lock());
     crate::objects::run_destructors();
     crate::memory::give_back();
     result
@@ -118,9 +121,8 @@ const KIND_SHIFT: u32 = 40;
 const NUMBER_SHIFT: u32 = 4;
 
 impl World {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
-            next: 1,
             next_graph: 1,
             graphs: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -132,9 +134,8 @@ impl World {
     }
 
     /// A handle that was never used and never will be.
-    pub(crate) fn new_handle(&mut self, kind: Kind) -> u64 {
-        let number = self.next;
-        self.next += 1;
+    pub(crate) fn new_handle(&self, kind: Kind) -> u64 {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         MARK | ((kind as u64) << KIND_SHIFT) | (number << NUMBER_SHIFT)
     }
 
@@ -181,7 +182,8 @@ impl World {
     /// # Errors
     ///
     /// `CUDA_ERROR_INVALID_VALUE` for a graph that is gone, or dependencies that are of another
-    /// graph, named twice, or of a kind that the nodes cannot have.
+    /// graph, named twice, or of a kind that the nodes cannot have; `CUDA_ERROR_NOT_SUPPORTED` for
+    /// what the body of a condition cannot do.
     pub(crate) fn add(
         &mut self,
         graph: GraphId,
@@ -189,6 +191,7 @@ impl World {
         payload: Payload,
     ) -> Result<NodeId, CUresult> {
         self.check_dependencies(graph, &dependencies, &payload)?;
+        self.check_body(graph, &payload)?;
         let id = NodeId(self.new_handle(Kind::Node));
         let place = self.graph_mut(graph)?;
         let number = place.next_node;
@@ -224,6 +227,37 @@ impl World {
             edge.check(&node.payload, payload)?;
         }
         Ok(())
+    }
+
+    fn check_body(&self, graph: GraphId, payload: &Payload) -> Result<(), CUresult> {
+        let is_body = self.graphs.get(&graph).is_some_and(|graph| graph.is_body);
+        let is_allowed = matches!(
+            payload,
+            Payload::Kernel(_)
+                | Payload::Memcpy(_)
+                | Payload::Memset(_)
+                | Payload::Child(_)
+                | Payload::Empty
+                | Payload::Conditional(_)
+        );
+        match is_body && !is_allowed {
+            true => Err(CUresult::CUDA_ERROR_NOT_SUPPORTED),
+            false => Ok(()),
+        }
+    }
+
+    /// Only what an allocation node allocates can be freed by a node, and in a graph only once.
+    ///
+    /// # Errors
+    ///
+    /// `CUDA_ERROR_INVALID_VALUE`.
+    pub(crate) fn check_free(&self, graph: GraphId, address: CUdeviceptr) -> Result<(), CUresult> {
+        let frees =
+            |payload: &Payload| matches!(payload, Payload::Free(freed) if *freed == address);
+        match memory::is_of_node(address) && !self.any_node(graph, &frees) {
+            true => Ok(()),
+            false => Err(INVALID),
+        }
     }
 
     /// Ends a node and what it owns.

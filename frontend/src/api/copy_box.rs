@@ -5,15 +5,16 @@
 use std::ffi::c_void;
 
 use gvirtus_abi::{
-    CUDA_MEMCPY2D, CUDA_MEMCPY3D, CUarray, CUdeviceptr, CUmemorytype, CUresult, CUstream,
+    CUDA_MEMCPY2D, CUDA_MEMCPY3D, CUarray, CUcontext, CUdeviceptr, CUmemorytype, CUresult, CUstream,
 };
+use gvirtus_graph::{Memcpy, Payload as Node, capture};
 use gvirtus_protocol::command::{CopyBetween, CopyBox, DeviceBox};
 use gvirtus_protocol::opcode;
 use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::{U32, U64};
 
 use super::copy::{Returns, check_host};
-use super::{INVALID_VALUE, Status, required};
+use super::{INVALID_VALUE, Status, graph_stream, required};
 use crate::process::session;
 use crate::session::{Session, StreamRef};
 use crate::wire::{Command, Payload, Rows};
@@ -143,6 +144,24 @@ impl Shape {
         rows.checked_mul(width).ok_or(INVALID_VALUE)
     }
 
+    /// As a node of a graph.
+    fn node(self, from: &Described, to: &Described, context: CUcontext) -> Memcpy {
+        let none = (CUmemorytype::CU_MEMORYTYPE_DEVICE, 0);
+        let mut node = Memcpy::line(none, none, self.0[0], context);
+        let copy = &mut node.copy;
+        [_, copy.Height, copy.Depth] = self.0;
+        (copy.srcMemoryType, copy.dstMemoryType) = (from.memory, to.memory);
+        copy.srcHost = std::ptr::with_exposed_provenance(from.host);
+        copy.dstHost = std::ptr::with_exposed_provenance_mut(to.host);
+        (copy.srcDevice, copy.dstDevice) = (from.device, to.device);
+        (copy.srcArray, copy.dstArray) = (from.array, to.array);
+        (copy.srcPitch, copy.dstPitch) = (from.pitch_bytes, to.pitch_bytes);
+        (copy.srcHeight, copy.dstHeight) = (from.slice_rows, to.slice_rows);
+        [copy.srcXInBytes, copy.srcY, copy.srcZ] = from.at;
+        [copy.dstXInBytes, copy.dstY, copy.dstZ] = to.at;
+        node
+    }
+
     /// As it travels.
     fn body(self, device: DeviceBox, stream: StreamRef, returns: Returns) -> CopyBox {
         let [width, height, depth] = self.0.map(|length| U64::new(length as u64));
@@ -200,6 +219,8 @@ fn moved(device: DeviceBox, slices: usize) -> DeviceBox {
     }
 }
 
+/// A copy that is or may become a node of a graph.
+///
 /// # Safety
 ///
 /// Host memory is as CUDA asks.
@@ -212,14 +233,29 @@ unsafe fn copy(
 ) -> Status {
     let session = session()?;
     let bytes = shape.bytes()?;
-    let (from, to) = (shape.side(session, from)?, shape.side(session, to)?);
-    let stream = session.stream(default, stream)?;
+    let sides = (shape.side(session, from)?, shape.side(session, to)?);
+    let reference = session.capturable(default, stream)?;
     session.wire.faults().take_deferred()?;
+    if capture::is_possible() {
+        let stream = graph_stream(session, default, stream)?;
+        let node = || Ok(Node::Memcpy(shape.node(from, to, stream.context)));
+        let is_captured = match (returns, bytes) {
+            (Returns::WhenDone, _) => {
+                capture::check_stream_wait(&stream)?;
+                false
+            }
+            (Returns::AtOnce, 0) => capture::is_captured(&stream)?,
+            (Returns::AtOnce, _) => capture::record(&stream, node)?,
+        };
+        if is_captured {
+            return Ok(());
+        }
+    }
     if bytes == 0 {
         return Ok(());
     }
     // SAFETY: the caller's promise.
-    unsafe { copy_now(session, stream, (from, to), shape, returns) }
+    unsafe { copy_now(session, reference, sides, shape, returns) }
 }
 
 /// # Safety
@@ -423,6 +459,7 @@ pub unsafe fn cuMemcpyDtoA_v2(
     ByteCount: usize,
 ) -> Status {
     let (from, to) = (device(srcDevice), array(dstArray, dstOffset));
+    session()?.stream(default_stream, CUstream::NULL)?;
     let streams = (default_stream, CUstream::NULL);
     // SAFETY: the caller's promise.
     unsafe { copy(streams, &from, &to, line(ByteCount), Returns::AtOnce) }
@@ -437,6 +474,7 @@ pub unsafe fn cuMemcpyAtoD_v2(
     ByteCount: usize,
 ) -> Status {
     let (from, to) = (array(srcArray, srcOffset), device(dstDevice));
+    session()?.stream(default_stream, CUstream::NULL)?;
     let streams = (default_stream, CUstream::NULL);
     // SAFETY: the caller's promise.
     unsafe { copy(streams, &from, &to, line(ByteCount), Returns::AtOnce) }
@@ -452,6 +490,7 @@ pub unsafe fn cuMemcpyAtoA_v2(
     ByteCount: usize,
 ) -> Status {
     let (from, to) = (array(srcArray, srcOffset), array(dstArray, dstOffset));
+    session()?.stream(default_stream, CUstream::NULL)?;
     let streams = (default_stream, CUstream::NULL);
     // SAFETY: the caller's promise.
     unsafe { copy(streams, &from, &to, line(ByteCount), Returns::AtOnce) }

@@ -7,18 +7,16 @@
 //! are posted. What the host has to see or decide is waited for: copies to the host, from it what a
 //! host function before may have written, and the numbers of conditions.
 
-use std::collections::BTreeMap;
-
 use gvirtus_abi::{
     CUDA_MEMCPY3D, CUcontext, CUdevice, CUdeviceptr, CUevent, CUevent_flags, CUfunction, CUresult,
     CUstream,
 };
 use gvirtus_graph::{
-    Action, AllocationRequest, Kernel, KernelLayout, Launch, Memset, Plan, Platform, Stream, Switch,
+    Action, AllocationRequest, Kernel, KernelLayout, Launch, MemoryOperation, Memset, Plan,
+    Platform, Stream, Switch,
 };
-use parking_lot::Mutex;
 
-use super::{Status, captured, copy, graph_stream, launch, memory};
+use super::{Status, captured, copy, graph_stream, launch, memory, stream_memory};
 use crate::process::session;
 use crate::regular;
 use crate::session::{Session, StreamRef};
@@ -75,6 +73,11 @@ impl Platform for Client {
         session()?.check_device_rows(memset.address.0, row, height, pitch)
     }
 
+    fn check_operations(&self, operations: &[MemoryOperation]) -> Status {
+        session()?;
+        operations.iter().try_for_each(stream_memory::check)
+    }
+
     fn check_event(&self, event: CUevent) -> Status {
         session()?.event(event).map(drop)
     }
@@ -85,11 +88,10 @@ impl Platform for Client {
 
     fn allocate(&self, request: AllocationRequest) -> Result<CUdeviceptr, CUresult> {
         let session = session()?;
-        let context = session.current()?;
+        let mut context = session.contexts.find(request.context)?;
         if i32::try_from(context.device) != Ok(request.device.0) {
-            return Err(gvirtus_driver_face::unsupported(
-                "graph memory of another device than the current one",
-            ));
+            let primary = session.contexts.primary(request.device)?;
+            context = session.contexts.find(primary)?;
         }
         memory::allocate_plain(session, context, request.bytes)
     }
@@ -152,13 +154,9 @@ fn check_condition(session: &Session, switch: &Switch) -> Status {
     }
 }
 
-/// Streams of the last runs, by the number of the executable graph.
-static LAST: Mutex<BTreeMap<u64, Stream>> = Mutex::new(BTreeMap::new());
-
 /// A graph does not run beside itself: on another stream than last time it waits for that one.
 fn follow_last_run(launch: &Launch) -> Status {
-    let before = LAST.lock().insert(launch.exec, launch.stream);
-    let Some(before) = before.filter(|before| before.id != launch.stream.id) else {
+    let Some(before) = launch.before.filter(|before| before.id != launch.stream.id) else {
         return Ok(());
     };
     let mut event = CUevent::NULL;
@@ -251,6 +249,13 @@ impl Run {
             Action::EventWait(event) => unsafe {
                 captured::cuStreamWaitEvent(stream, stream, *event, 0)
             },
+            Action::Batch(batch) => {
+                let mut operations = batch.operations.iter();
+                // SAFETY: numbers and handles only.
+                operations.try_for_each(|operation| unsafe {
+                    stream_memory::send(stream, stream, operation)
+                })
+            }
             Action::Conditional(switch) => self.conditional(switch),
         }
     }

@@ -115,7 +115,7 @@ pub unsafe fn cuMemFree_v2(dptr: CUdeviceptr) -> Status {
         capture::check_unsafe()?;
     }
     let session = session()?;
-    if dptr.0 == 0 || gvirtus_graph::free_outside(dptr) {
+    if dptr.0 == 0 || gvirtus_graph::free_outside(dptr)? {
         return Ok(());
     }
     free(session, dptr)

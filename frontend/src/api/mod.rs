@@ -84,7 +84,12 @@ pub use self::occupancy::*;
 pub use self::pointer::*;
 pub use self::pool::*;
 pub use self::stream::*;
-pub use self::stream_memory::*;
+// Nor these.
+pub use self::stream_memory::{
+    cuStreamBatchMemOp, cuStreamBatchMemOp_v2, cuStreamWaitValue32, cuStreamWaitValue32_v2,
+    cuStreamWaitValue64, cuStreamWaitValue64_v2, cuStreamWriteValue32, cuStreamWriteValue32_v2,
+    cuStreamWriteValue64, cuStreamWriteValue64_v2,
+};
 pub use self::system::*;
 pub use self::texture::*;
 pub use self::virtual_memory::*;

@@ -11,8 +11,10 @@ use gvirtus_abi::{
 };
 use gvirtus_protocol::opcode::{self, Opcode};
 
+use gvirtus_graph::{AllocationRequest, capture};
+
 use super::memory::{Allocated, Place, allocate_at};
-use super::{INVALID_VALUE, Status, put, required};
+use super::{INVALID_VALUE, Status, graph_stream, put, required};
 use crate::handle::{Key, Kind};
 use crate::memory::RangeKind;
 use crate::process::session;
@@ -33,10 +35,15 @@ pub unsafe fn cuMemAllocAsync(
     hStream: CUstream,
 ) -> Status {
     let session = session()?;
-    let stream = session.stream(default_stream, hStream)?;
+    let stream = session.capturable(default_stream, hStream)?;
     session.wire.faults().take_deferred()?;
     let words = [bytesize as u64, stream.number.into()];
     let device = session.contexts.device_of(stream.context)?;
+    let streams = (default_stream, hStream);
+    // SAFETY: the caller's promise.
+    if unsafe { capture_allocation(session, streams, dptr, bytesize, device)? } {
+        return Ok(());
+    }
     let pool = session.current_pools.lock().get(&device).copied();
     let message = (opcode::cuMemAllocAsync, &words[..]);
     // SAFETY: the caller's promise.
@@ -52,14 +59,49 @@ pub unsafe fn cuMemAllocFromPoolAsync(
     hStream: CUstream,
 ) -> Status {
     let session = session()?;
-    let stream = session.stream(default_stream, hStream)?;
+    let stream = session.capturable(default_stream, hStream)?;
     session.wire.faults().take_deferred()?;
     let (key, known) = session.pool(pool)?;
+    let streams = (default_stream, hStream);
+    // SAFETY: the caller's promise.
+    if unsafe { capture_allocation(session, streams, dptr, bytesize, known.device)? } {
+        return Ok(());
+    }
     let words = [bytesize as u64, key.number().into(), stream.number.into()];
     let place = (known.device, Some(key.number()));
     let message = (opcode::cuMemAllocFromPoolAsync, &words[..]);
     // SAFETY: the caller's promise.
     unsafe { allocate(session, dptr, stream, place, bytesize, message) }
+}
+
+/// Whether an allocation has become a node.
+///
+/// # Safety
+///
+/// `place` is null or valid for writing.
+unsafe fn capture_allocation(
+    session: &Session,
+    (default, stream): (CUstream, CUstream),
+    place: *mut CUdeviceptr,
+    bytes: usize,
+    device: u32,
+) -> Result<bool, CUresult> {
+    if !capture::is_possible() {
+        return Ok(false);
+    }
+    let stream = graph_stream(session, default, stream)?;
+    let place = required(place)?;
+    let request = AllocationRequest {
+        context: stream.context,
+        device: CUdevice(device.cast_signed()),
+        bytes,
+    };
+    let Some(address) = capture::record_allocation(&stream, request)? else {
+        return Ok(false);
+    };
+    // SAFETY: the caller's promise.
+    unsafe { put(place, address)? };
+    Ok(true)
 }
 
 /// # Safety
@@ -102,8 +144,17 @@ pub unsafe fn cuMemFreeAsync(
     hStream: CUstream,
 ) -> Status {
     let session = session()?;
-    let stream = session.stream(default_stream, hStream)?;
+    let stream = session.capturable(default_stream, hStream)?;
     session.wire.faults().take_deferred()?;
+    if capture::is_possible() {
+        let stream = graph_stream(session, default_stream, hStream)?;
+        if capture::record_free(&stream, dptr)? {
+            return Ok(());
+        }
+    }
+    if gvirtus_graph::free_outside(dptr)? {
+        return Ok(());
+    }
     let mut ranges = session.device_ranges.write();
     let range = match ranges.starting_at(dptr.0) {
         Some(range) if range.kind.is_freed_as_memory() => *range,

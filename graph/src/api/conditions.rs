@@ -34,13 +34,15 @@ pub unsafe fn cuGraphConditionalHandleCreate(
     if pHandle_out.is_null() || flags & !ASSIGN_DEFAULT != 0 {
         return Err(INVALID);
     }
-    let device = platform.device_of(platform.context(ctx)?)?;
+    let context = platform.context(ctx)?;
+    let device = platform.device_of(context)?;
     with(|world| world.graph(hGraph).map(drop))?;
     let request = AllocationRequest {
+        context,
         device,
         bytes: CELL_BYTES,
     };
-    let cell = Arc::new(GraphMemory::allocate(request, None)?);
+    let cell = Arc::new(GraphMemory::of_condition(request)?);
     let handle = cell.address().0;
     with(|world| {
         let (graph, _) = world.graph(hGraph)?;

@@ -5,18 +5,29 @@ use core::ffi::c_void;
 use std::sync::Arc;
 
 use gvirtus_abi::{
-    CUDA_MEM_ALLOC_NODE_PARAMS, CUdevice, CUdeviceptr, CUgraph, CUgraphMem_attribute as Attribute,
-    CUgraphNode, CUmemAllocationType, CUmemLocationType, CUresult,
+    CUDA_MEM_ALLOC_NODE_PARAMS, CUcontext, CUdevice, CUdeviceptr, CUgraph,
+    CUgraphMem_attribute as Attribute, CUgraphNode, CUmemAllocationType, CUmemLocationType,
+    CUresult,
 };
 
-use super::{INVALID, Status, add, get, payload_of, put};
-use crate::memory::{GraphMemory, counters, reset_high};
+use super::{INVALID, Status, add, get, list, payload_of, put};
+use crate::memory::{GraphMemory, counters, reset_high, trim};
 use crate::payload::{AllocationRequest, Payload};
 use crate::platform::platform;
 
+/// Devices that make sense in a list of them.
+const ACCESS_MAX: usize = 1 << 10;
+
 /// The memory of a new allocation node.
-pub(super) fn allocate(params: &CUDA_MEM_ALLOC_NODE_PARAMS) -> Result<Arc<GraphMemory>, CUresult> {
+///
+/// # Safety
+///
+/// The access descriptors are as many as it says.
+pub(super) unsafe fn allocate(
+    params: &CUDA_MEM_ALLOC_NODE_PARAMS,
+) -> Result<Arc<GraphMemory>, CUresult> {
     let platform = platform()?;
+    let context = platform.context(CUcontext::NULL)?;
     let location = params.poolProps.location;
     let is_device = location.r#type == CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE;
     let is_pinned = CUmemAllocationType::CU_MEM_ALLOCATION_TYPE_PINNED;
@@ -28,11 +39,24 @@ pub(super) fn allocate(params: &CUDA_MEM_ALLOC_NODE_PARAMS) -> Result<Arc<GraphM
     }
     let device = CUdevice(location_id(params));
     platform.check_device(device)?;
+    if params.accessDescCount > ACCESS_MAX {
+        return Err(INVALID);
+    }
+    // SAFETY: the caller's promise.
+    let access = unsafe { list(params.accessDescs, params.accessDescCount)? };
+    for wish in access {
+        if wish.location.r#type != CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE {
+            return Err(INVALID);
+        }
+        // SAFETY: of a location that is a device, it is its ordinal.
+        platform.check_device(CUdevice(unsafe { wish.location.anonymous0.id }))?;
+    }
     let request = AllocationRequest {
+        context,
         device,
         bytes: params.bytesize,
     };
-    GraphMemory::allocate(request, Some(*params)).map(Arc::new)
+    GraphMemory::of_node(request, *params, access.into()).map(Arc::new)
 }
 
 fn location_id(params: &CUDA_MEM_ALLOC_NODE_PARAMS) -> i32 {
@@ -49,7 +73,8 @@ pub unsafe fn cuGraphAddMemAllocNode(
 ) -> Status {
     // SAFETY: the contract of cuda.h.
     let params = unsafe { get(nodeParams.cast_const())? };
-    let memory = allocate(&params)?;
+    // SAFETY: the contract of cuda.h.
+    let memory = unsafe { allocate(&params)? };
     let address = memory.address();
     let (edges, payload) = (std::ptr::null(), Payload::Allocate(memory));
     // SAFETY: the contract of cuda.h.
@@ -106,23 +131,11 @@ pub unsafe fn cuGraphAddMemFreeNode(
     }
 }
 
-/// Only what an allocation node allocates can be freed by a node, and in a graph only once.
+/// As [`crate::world::World::check_free`].
 pub(super) fn check_free(graph: CUgraph, address: CUdeviceptr) -> Status {
     crate::world::with(|world| {
         let (id, _) = world.graph(graph)?;
-        let frees = |payload: &Payload| match payload {
-            Payload::Free(freed) => *freed == address,
-            _ => false,
-        };
-        let allocates = |payload: &Payload| match payload {
-            Payload::Allocate(memory) => memory.address() == address,
-            _ => false,
-        };
-        let is_known = world.nodes.values().any(|node| allocates(&node.payload));
-        match is_known && !world.any_node(id, &frees) {
-            true => Ok(()),
-            false => Err(INVALID),
-        }
+        world.check_free(id, address)
     })
 }
 
@@ -137,9 +150,10 @@ pub unsafe fn cuGraphMemFreeNodeGetParams(
     }
 }
 
-/// Unused graph memory goes back with its graphs; there is never any to trim.
 pub unsafe fn cuDeviceGraphMemTrim(device: CUdevice) -> Status {
-    platform()?.check_device(device)
+    platform()?.check_device(device)?;
+    trim(device);
+    Ok(())
 }
 
 pub unsafe fn cuDeviceGetGraphMemAttribute(

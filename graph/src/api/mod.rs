@@ -17,6 +17,7 @@
     reason = "the contract of each function is that of cuda.h"
 )]
 
+mod batches;
 mod captures;
 mod conditions;
 mod copies;
@@ -32,6 +33,7 @@ mod relations;
 
 use gvirtus_abi::{CUgraph, CUgraphEdgeData, CUgraphNode, CUresult};
 
+pub use self::batches::*;
 pub use self::captures::*;
 pub use self::conditions::*;
 pub use self::copies::*;
@@ -183,33 +185,10 @@ unsafe fn add(
     let dependencies = unsafe { dependencies(nodes, edges, count)? };
     let node = with(|world| {
         let (graph, _) = world.graph(graph)?;
-        check_body(world, graph, &payload)?;
         world.add(graph, dependencies, payload)
     })?;
     // SAFETY: the caller's promise.
     unsafe { put(place, node.handle()) }
-}
-
-/// The body of a condition cannot do everything.
-fn check_body(
-    world: &crate::world::World,
-    graph: crate::world::GraphId,
-    payload: &Payload,
-) -> Status {
-    let is_body = world.graphs.get(&graph).is_some_and(|graph| graph.is_body);
-    let is_allowed = matches!(
-        payload,
-        Payload::Kernel(_)
-            | Payload::Memcpy(_)
-            | Payload::Memset(_)
-            | Payload::Child(_)
-            | Payload::Empty
-            | Payload::Conditional(_)
-    );
-    match is_body && !is_allowed {
-        true => Err(CUresult::CUDA_ERROR_NOT_SUPPORTED),
-        false => Ok(()),
-    }
 }
 
 /// A copy of what a node does.

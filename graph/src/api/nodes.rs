@@ -12,7 +12,7 @@ use super::host::{add_child, child};
 use super::kernels::set_kernel;
 use super::memory::{allocate, check_free};
 use super::{INVALID, Status, add, get, put, set_payload};
-use crate::parameters::{read_host, read_kernel, read_memcpy, read_memset};
+use crate::parameters::{read_batch, read_host, read_kernel, read_memcpy, read_memset};
 use crate::payload::Payload;
 use crate::platform::platform;
 use crate::world::with;
@@ -71,6 +71,11 @@ pub(super) unsafe fn read_plain(params: &CUgraphNodeParams) -> Result<Payload, C
                 let host = &inner.host;
                 Payload::Host(read_host(host.r#fn, host.userData, host.syncMode)?)
             }
+            Type::CU_GRAPH_NODE_TYPE_BATCH_MEM_OP => {
+                let batch = &inner.memOp;
+                let (operations, context) = (batch.paramArray, batch.ctx);
+                Payload::Batch(read_batch(operations, batch.count, batch.flags, context)?)
+            }
             Type::CU_GRAPH_NODE_TYPE_EMPTY => Payload::Empty,
             Type::CU_GRAPH_NODE_TYPE_WAIT_EVENT => {
                 platform()?.check_event(inner.eventWait.event)?;
@@ -82,7 +87,6 @@ pub(super) unsafe fn read_plain(params: &CUgraphNodeParams) -> Result<Payload, C
             }
             Type::CU_GRAPH_NODE_TYPE_EXT_SEMAS_SIGNAL
             | Type::CU_GRAPH_NODE_TYPE_EXT_SEMAS_WAIT
-            | Type::CU_GRAPH_NODE_TYPE_BATCH_MEM_OP
             | Type::CU_GRAPH_NODE_TYPE_MEMCPY_BATCH
             | Type::CU_GRAPH_NODE_TYPE_EXTERNAL_ENGINE
             | Type::CU_GRAPH_NODE_TYPE_FABRIC_CPY_BATCH => {

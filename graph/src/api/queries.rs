@@ -4,7 +4,7 @@
 use gvirtus_abi::{CUgraphNode, CUgraphNodeParams, CUgraphNodeType};
 
 use super::{Status, payload_of, put};
-use crate::parameters::{write_host, write_kernel, write_memset};
+use crate::parameters::{write_batch, write_host, write_kernel, write_memset};
 use crate::payload::Payload;
 
 pub unsafe fn cuGraphNodeGetType(hNode: CUgraphNode, r#type: *mut CUgraphNodeType) -> Status {
@@ -59,9 +59,17 @@ pub unsafe fn cuGraphNodeGetParams(
             place.alloc.dptr = memory.address();
             if let Some(asked) = memory.parameters() {
                 place.alloc.poolProps = asked.poolProps;
+                place.alloc.accessDescs = asked.accessDescs;
+                place.alloc.accessDescCount = asked.accessDescCount;
             }
         }
         Payload::Free(address) => place.free.dptr = *address,
+        Payload::Batch(batch) => {
+            let (operations, count) = write_batch(batch);
+            place.memOp.ctx = batch.context;
+            place.memOp.paramArray = operations;
+            place.memOp.count = count;
+        }
         Payload::Conditional(conditional) => {
             place.conditional.handle = conditional.handle;
             place.conditional.r#type = conditional.kind;

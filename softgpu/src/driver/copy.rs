@@ -6,7 +6,7 @@
 
 use core::ffi::c_void;
 
-use gvirtus_abi::{CUDA_MEMCPY2D, CUdeviceptr, CUmemorytype, CUresult, CUstream};
+use gvirtus_abi::{CUDA_MEMCPY2D, CUarray, CUdeviceptr, CUmemorytype, CUresult, CUstream};
 
 use gvirtus_graph::{Memcpy, Payload, capture};
 
@@ -23,8 +23,16 @@ pub(super) struct Rows {
     pub(super) start: u64,
     pub(super) pitch: usize,
     pub(super) slice_pitch: usize,
-    /// Part of an array, whose bounds have been checked.
-    pub(super) is_array: bool,
+    /// The array that they are part of, with bounds that have been checked.
+    pub(super) array: Option<ArrayBox>,
+}
+
+/// Where in an array a copy begins.
+#[derive(Clone, Copy)]
+pub(super) struct ArrayBox {
+    pub(super) handle: CUarray,
+    /// Bytes, rows, slices.
+    pub(super) at: [usize; 3],
 }
 
 impl Rows {
@@ -34,7 +42,7 @@ impl Rows {
             start,
             pitch: bytes,
             slice_pitch: bytes,
-            is_array: false,
+            array: None,
         }
     }
 }
@@ -82,9 +90,9 @@ impl Transfer {
     /// `CUDA_ERROR_INVALID_VALUE` unless both sides are memory of the application or lie in one
     /// allocation.
     pub(super) fn places(&self) -> Result<(Place, Place), CUresult> {
-        let of = |rows: Rows, check: fn(u64, u64) -> Result<Place, CUresult>| match rows.is_array {
-            true => Ok(Place::Device { sync_memops: false }),
-            false => check(rows.start, self.extent(rows)?),
+        let of = |rows: Rows, check: fn(u64, u64) -> Result<Place, CUresult>| match rows.array {
+            Some(_) => Ok(Place::Device { sync_memops: false }),
+            None => check(rows.start, self.extent(rows)?),
         };
         Ok((of(self.to, writable_place)?, of(self.from, place)?))
     }
@@ -114,19 +122,34 @@ impl Transfer {
             true => CUmemorytype::CU_MEMORYTYPE_DEVICE,
             false => CUmemorytype::CU_MEMORYTYPE_HOST,
         };
-        if self.to.is_array || self.from.is_array || self.depth > 1 {
-            return Err(gvirtus_driver_face::unsupported(
-                "capturing a copy with an array or in three dimensions",
-            ));
-        }
         let (to, from) = self.places()?;
         let (to, from) = ((kind(to), self.to.start), (kind(from), self.from.start));
         let context = target.context().handle;
         let mut memcpy = Memcpy::line(to, from, self.width, context);
-        memcpy.copy.Height = self.height;
-        memcpy.copy.dstPitch = self.to.pitch;
-        memcpy.copy.srcPitch = self.from.pitch;
+        let copy = &mut memcpy.copy;
+        (copy.Height, copy.Depth) = (self.height, self.depth);
+        (copy.dstPitch, copy.dstHeight) = self.pitches(self.to);
+        (copy.srcPitch, copy.srcHeight) = self.pitches(self.from);
+        if let Some(ArrayBox { handle, at }) = self.to.array {
+            copy.dstMemoryType = CUmemorytype::CU_MEMORYTYPE_ARRAY;
+            (copy.dstDevice, copy.dstArray) = (CUdeviceptr(0), handle);
+            [copy.dstXInBytes, copy.dstY, copy.dstZ] = at;
+        }
+        if let Some(ArrayBox { handle, at }) = self.from.array {
+            copy.srcMemoryType = CUmemorytype::CU_MEMORYTYPE_ARRAY;
+            (copy.srcDevice, copy.srcArray) = (CUdeviceptr(0), handle);
+            [copy.srcXInBytes, copy.srcY, copy.srcZ] = at;
+        }
         Ok(Payload::Memcpy(memcpy))
+    }
+
+    /// Bytes of a row and rows of a slice, as a copy descriptor has them.
+    fn pitches(&self, rows: Rows) -> (usize, usize) {
+        match (rows.array, self.depth > 1) {
+            (Some(_), _) => (0, 0),
+            (None, true) => (rows.pitch, rows.slice_pitch / rows.pitch.max(1)),
+            (None, false) => (rows.pitch, 0),
+        }
     }
 
     /// Copies now, into memory of its own, what pageable source memory holds.
@@ -193,8 +216,15 @@ fn now(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
 }
 
 pub(super) fn asynchronous(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
-    if capture::is_possible() && capture::record(&stream_of(target), || transfer.payload(target))? {
-        return Ok(());
+    if capture::is_possible() {
+        let stream = stream_of(target);
+        let is_captured = match transfer.bytes() {
+            0 => capture::is_captured(&stream)?,
+            _ => capture::record(&stream, || transfer.payload(target))?,
+        };
+        if is_captured {
+            return Ok(());
+        }
     }
     if transfer.bytes() == 0 {
         return Ok(());

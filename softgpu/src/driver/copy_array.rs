@@ -8,7 +8,7 @@ use gvirtus_abi::{
 };
 
 use super::array;
-use super::copy::{Rows, Transfer, address, asynchronous, expect_device, synchronous};
+use super::copy::{ArrayBox, Rows, Transfer, address, asynchronous, expect_device, synchronous};
 use super::limits::MAX_PITCH_BYTES;
 use super::stream;
 
@@ -63,7 +63,7 @@ pub(super) fn side<P: HostPointer>(
         start,
         pitch,
         slice_pitch,
-        is_array: false,
+        array: None,
     })
 }
 
@@ -109,7 +109,7 @@ fn array_part(handle: CUarray, at: [usize; 3], shape: [usize; 3]) -> Result<Rows
         start: level.address + z * slice_pitch + y * pitch + x,
         pitch: pitch as usize,
         slice_pitch: slice_pitch as usize,
-        is_array: true,
+        array: Some(ArrayBox { handle, at }),
     })
 }
 
@@ -162,7 +162,7 @@ pub(crate) unsafe fn cuMemcpyHtoAAsync_v2(
     ByteCount: usize,
     hStream: CUstream,
 ) -> Result<(), CUresult> {
-    let target = stream::target(default_stream, hStream)?;
+    let target = stream::capturable(default_stream, hStream)?;
     let to = array_line(dstArray, dstOffset, ByteCount)?;
     let from = Rows::line(address(srcHost), ByteCount);
     asynchronous(&target, line(to, from, ByteCount))
@@ -176,7 +176,7 @@ pub(crate) unsafe fn cuMemcpyAtoHAsync_v2(
     ByteCount: usize,
     hStream: CUstream,
 ) -> Result<(), CUresult> {
-    let target = stream::target(default_stream, hStream)?;
+    let target = stream::capturable(default_stream, hStream)?;
     let to = Rows::line(address(dstHost), ByteCount);
     let from = array_line(srcArray, srcOffset, ByteCount)?;
     asynchronous(&target, line(to, from, ByteCount))
@@ -239,7 +239,7 @@ pub(crate) unsafe fn cuMemcpy3DAsync_v2(
     pCopy: *const CUDA_MEMCPY3D,
     hStream: CUstream,
 ) -> Result<(), CUresult> {
-    let target = stream::target(default_stream, hStream)?;
+    let target = stream::capturable(default_stream, hStream)?;
     // SAFETY: the same contract.
     let transfer = unsafe { read_3d(pCopy)? };
     asynchronous(&target, transfer)
@@ -261,7 +261,7 @@ pub(crate) unsafe fn cuMemcpy3DPeerAsync(
     pCopy: *const CUDA_MEMCPY3D_PEER,
     hStream: CUstream,
 ) -> Result<(), CUresult> {
-    let target = stream::target(default_stream, hStream)?;
+    let target = stream::capturable(default_stream, hStream)?;
     // SAFETY: the same contract.
     let transfer = unsafe { read_peer(pCopy)? };
     asynchronous(&target, transfer)

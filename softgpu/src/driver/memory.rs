@@ -125,7 +125,7 @@ pub(crate) fn cuMemFree_v2(dptr: CUdeviceptr) -> Result<(), CUresult> {
     }
     if allocations::find(dptr.0).is_some_and(|known| known.base == dptr.0) {
         SCHEDULER.wait_domain(context.domain);
-        if gvirtus_graph::free_outside(dptr) {
+        if gvirtus_graph::free_outside(dptr)? {
             return context.error.check();
         }
     }

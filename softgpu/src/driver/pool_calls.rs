@@ -10,8 +10,11 @@ use gvirtus_abi::{
     CUmemoryPool, CUresult, CUstream,
 };
 
+use gvirtus_graph::{AllocationRequest, capture};
+
 use super::arguments::{out, read_array};
 use super::device::{Device, device};
+use super::graph::stream_of;
 use super::pool::{self, Pool, Properties};
 use super::stream::{self, Target};
 use super::{allocations, memory};
@@ -308,7 +311,7 @@ pub(crate) unsafe fn cuMemAllocAsync(
     bytesize: usize,
     hStream: CUstream,
 ) -> Result<(), CUresult> {
-    let target = stream::target(default_stream, hStream)?;
+    let target = stream::capturable(default_stream, hStream)?;
     let pool = target.context().device.current_pool()?;
     // SAFETY: the same contract.
     unsafe { allocate(dptr, bytesize, &pool, &target) }
@@ -321,7 +324,7 @@ pub(crate) unsafe fn cuMemAllocFromPoolAsync(
     pool: CUmemoryPool,
     hStream: CUstream,
 ) -> Result<(), CUresult> {
-    let target = stream::target(default_stream, hStream)?;
+    let target = stream::capturable(default_stream, hStream)?;
     // SAFETY: the same contract.
     unsafe { allocate(dptr, bytesize, &pool::find(pool)?, &target) }
 }
@@ -338,6 +341,17 @@ unsafe fn allocate(
     if place.is_null() || bytes == 0 {
         return Err(INVALID);
     }
+    if capture::is_possible() {
+        let request = AllocationRequest {
+            context: target.context().handle,
+            device: pool.device.handle(),
+            bytes,
+        };
+        if let Some(address) = capture::record_allocation(&stream_of(target), request)? {
+            out!(place = address);
+            return Ok(());
+        }
+    }
     out!(place = pool::allocate(pool, bytes, target)?);
     Ok(())
 }
@@ -348,9 +362,12 @@ pub(crate) fn cuMemFreeAsync(
     dptr: CUdeviceptr,
     hStream: CUstream,
 ) -> Result<(), CUresult> {
-    let target = stream::target(default_stream, hStream)?;
+    let target = stream::capturable(default_stream, hStream)?;
     if dptr.0 == 0 {
         return Err(INVALID);
+    }
+    if capture::is_possible() && capture::record_free(&stream_of(&target), dptr)? {
+        return Ok(());
     }
     if let Some(pool) = pool::disown(dptr.0) {
         pool.free_in_order(dptr.0, target.id())?;

@@ -14,10 +14,13 @@ use gvirtus_abi::{
     CUstreamWaitValue_flags as Wait, CUstreamWriteValue_flags as Write,
 };
 
+use gvirtus_graph::{Batch, MemoryOperation, Payload, capture};
+
 use super::allocations::{Place, writable_place};
 use super::arguments::read_array;
+use super::graph::stream_of;
 use super::limits::{MEMORY_OPERATIONS_MAX, MEMORY_POLL_MAX};
-use super::scheduler::{ErrorCell, Placement, SCHEDULER};
+use super::scheduler::{ErrorCell, Marker, Placement, SCHEDULER};
 use super::stream::{self, Target};
 
 const INVALID: CUresult = CUresult::CUDA_ERROR_INVALID_VALUE;
@@ -26,7 +29,7 @@ const EAGER_LOOKS: u32 = 64;
 
 /// A word of 32 or 64 bits in memory, aligned, checked when the operation was submitted.
 #[derive(Clone, Copy)]
-struct Cell {
+pub(super) struct Cell {
     address: u64,
     bits: u32,
 }
@@ -74,7 +77,7 @@ impl Cell {
 
 /// What a word is compared by.
 #[derive(Clone, Copy)]
-enum Condition {
+pub(super) enum Condition {
     /// At least the value, of numbers that wrap around.
     AtLeast,
     Equal,
@@ -111,7 +114,7 @@ impl Condition {
 }
 
 /// One operation, checked.
-enum Operation {
+pub(super) enum Operation {
     Write(Cell, u64),
     Wait(Cell, Condition, u64),
     /// Operations of a stream are in order and seen by all anyway.
@@ -131,7 +134,11 @@ impl Operation {
         Ok(Self::Wait(Cell::new(address, bits)?, condition, value))
     }
 
-    fn parse(parameters: &CUstreamBatchMemOpParams) -> Result<Self, CUresult> {
+    /// # Errors
+    ///
+    /// `CUDA_ERROR_INVALID_VALUE` for what is no such operation or not device memory,
+    /// `CUDA_ERROR_NOT_SUPPORTED`.
+    pub(super) fn parse(parameters: &CUstreamBatchMemOpParams) -> Result<Self, CUresult> {
         // SAFETY: every variant begins with the operation.
         let operation = unsafe { parameters.operation };
         // SAFETY: the operation says which field it is, here and below.
@@ -166,21 +173,24 @@ impl Operation {
         }
     }
 
-    fn submit(self, target: &Target) {
+    /// Its place in the stream, if it does anything.
+    pub(super) fn submit(self, target: &Target) -> Option<Marker> {
         match self {
-            Self::Barrier => {}
+            Self::Barrier => None,
             Self::Write(cell, value) => {
-                SCHEDULER.submit(target.id(), Placement::Here, move || {
+                let write = move || {
                     cell.store(value);
                     Ok(())
-                });
+                };
+                Some(SCHEDULER.submit(target.id(), Placement::Here, write))
             }
             Self::Wait(cell, condition, value) => {
                 let error: Arc<ErrorCell> = target.context().error.clone();
-                SCHEDULER.submit(target.id(), Placement::Worker, move || {
+                let wait = move || {
                     wait_until(&error, || condition.holds(cell.load(), value, cell.bits));
                     Ok(())
-                });
+                };
+                Some(SCHEDULER.submit(target.id(), Placement::Worker, wait))
             }
         }
     }
@@ -202,12 +212,34 @@ fn wait_until(error: &ErrorCell, is_satisfied: impl Fn() -> bool) {
     }
 }
 
+/// Checks all operations before the first is submitted, or makes them a node of a graph.
 fn submit(
     (default_stream, stream): (CUstream, CUstream),
-    operation: Result<Operation, CUresult>,
+    operations: &[MemoryOperation],
 ) -> Result<(), CUresult> {
-    let target = stream::target(default_stream, stream)?;
-    operation?.submit(&target);
+    let target = stream::capturable(default_stream, stream)?;
+    let parsed = operations
+        .iter()
+        .map(|MemoryOperation(o)| Operation::parse(o));
+    let parsed = parsed.collect::<Result<Vec<_>, _>>()?;
+    if capture::is_possible() {
+        let stream = stream_of(&target);
+        let is_captured = match parsed.is_empty() {
+            true => capture::is_captured(&stream)?,
+            false => capture::record(&stream, || {
+                Ok(Payload::Batch(Batch {
+                    operations: operations.into(),
+                    context: target.context().handle,
+                }))
+            })?,
+        };
+        if is_captured {
+            return Ok(());
+        }
+    }
+    for operation in parsed {
+        operation.submit(&target);
+    }
     Ok(())
 }
 
@@ -220,8 +252,8 @@ macro_rules! word_operations {
             value: $value,
             flags: u32,
         ) -> Result<(), CUresult> {
-            let operation = Operation::$make(addr, $bits, value.into(), flags);
-            submit((default_stream, stream), operation)
+            let operation = MemoryOperation::$make(addr, $bits, value.into(), flags);
+            submit((default_stream, stream), &[operation])
         }
     )*)*};
 }
@@ -233,7 +265,6 @@ word_operations! {
     wait, 64, u64 => cuStreamWaitValue64, cuStreamWaitValue64_v2;
 }
 
-/// All operations are checked before the first is submitted.
 pub(crate) unsafe fn cuStreamBatchMemOp(
     default_stream: CUstream,
     stream: CUstream,
@@ -241,18 +272,15 @@ pub(crate) unsafe fn cuStreamBatchMemOp(
     paramArray: *mut CUstreamBatchMemOpParams,
     flags: u32,
 ) -> Result<(), CUresult> {
-    let target = stream::target(default_stream, stream)?;
+    stream::capturable(default_stream, stream)?;
     let is_missing = count > 0 && paramArray.is_null();
     if flags != 0 || count > MEMORY_OPERATIONS_MAX || is_missing {
         return Err(INVALID);
     }
     // SAFETY: the contract of cuda.h: as many operations as it says.
     let operations = unsafe { read_array(paramArray.cast_const(), count as usize) };
-    let operations = operations.iter().map(Operation::parse);
-    for operation in operations.collect::<Result<Vec<_>, _>>()? {
-        operation.submit(&target);
-    }
-    Ok(())
+    let operations: Vec<_> = operations.iter().copied().map(MemoryOperation).collect();
+    submit((default_stream, stream), &operations)
 }
 
 pub(crate) unsafe fn cuStreamBatchMemOp_v2(

@@ -11,13 +11,15 @@ use gvirtus_abi::{
     CUDA_MEMCPY3D, CUcontext, CUdevice, CUdeviceptr, CUevent, CUfunction, CUresult, CUstream,
 };
 use gvirtus_graph::{
-    AllocationRequest, Kernel, KernelLayout, Launch, Memset, Plan, Platform, Stream, StreamKind,
+    AllocationRequest, Kernel, KernelLayout, Launch, MemoryOperation, Memset, Plan, Platform,
+    Stream, StreamKind,
 };
 
 use super::allocations::{self, Allocation};
 use super::context::{self, Context};
 use super::memory::Failure;
 use super::stream::{self, Target};
+use super::stream_memory::Operation;
 use super::{device, event, function, launch, memset};
 
 /// The device as part of graphs.
@@ -79,6 +81,11 @@ impl Platform for Soft {
         memset::check(memset)
     }
 
+    fn check_operations(&self, operations: &[MemoryOperation]) -> Result<(), CUresult> {
+        let mut operations = operations.iter();
+        operations.try_for_each(|MemoryOperation(o)| Operation::parse(o).map(drop))
+    }
+
     fn check_event(&self, event: CUevent) -> Result<(), CUresult> {
         event::find(event).map(drop)
     }
@@ -93,7 +100,7 @@ impl Platform for Soft {
         let base = memory
             .alloc(request.bytes as u64)
             .map_err(|error| CUresult::from(Failure::from(error)))?;
-        let context = owner(request.device)?;
+        let context = owner(request)?;
         let kind = allocations::Kind::Device;
         let bytes = request.bytes as u64;
         allocations::insert(Allocation::new(&context, kind, base, bytes, 0));
@@ -125,13 +132,11 @@ impl Platform for Soft {
     }
 }
 
-/// Whose memory it is: the current context's, if it is of that device.
-fn owner(device: CUdevice) -> Result<Arc<Context>, CUresult> {
-    let context = context::usable()?;
-    match context.device.handle() == device {
+/// Whose memory it is: the asking context's, if it is of that device, else its primary one's.
+fn owner(request: AllocationRequest) -> Result<Arc<Context>, CUresult> {
+    let context = context::find(request.context)?;
+    match context.device.handle() == request.device {
         true => Ok(context),
-        false => Err(gvirtus_driver_face::unsupported(
-            "graph memory of another device than the current one",
-        )),
+        false => context::find(context::primary_handle(device::device(request.device)?)?),
     }
 }

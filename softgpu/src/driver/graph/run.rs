@@ -3,13 +3,14 @@
 //!
 //! A graph is one operation of its stream, which does the nodes one after the other in an order
 //! that satisfies their dependencies; a kernel already uses all cores. Only event nodes divide it,
-//! because an event is complete, and waited for, where its node is.
+//! because an event is complete, and waited for, where its node is, and stream memory operations,
+//! because they wait on threads of their own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gvirtus_abi::{CUevent, CUresult};
-use gvirtus_graph::{Action, Memset, Plan, Switch, launch_finished};
+use gvirtus_graph::{Action, Batch, MemoryOperation, Memset, Plan, Switch, launch_finished};
 use parking_lot::Mutex;
 
 use super::copies::transfers;
@@ -19,6 +20,7 @@ use crate::driver::host_function::{HostCall, HostFunction};
 use crate::driver::limits::SHORT_COPY_BYTES;
 use crate::driver::scheduler::{Marker, Placement, SCHEDULER};
 use crate::driver::stream::{self, Target};
+use crate::driver::stream_memory::Operation as MemoryCall;
 use crate::driver::{event, launch, memset};
 
 /// Operations of a graph that is run on the launching thread if nothing is before it.
@@ -40,6 +42,7 @@ enum Part {
     Run(Vec<Operation>),
     Record(CUevent),
     Wait(CUevent),
+    Batch(Batch),
 }
 
 /// Ends of the last runs, by the number of the executable graph.
@@ -64,6 +67,11 @@ pub(super) fn launch(launch: gvirtus_graph::Launch) -> Result<(), CUresult> {
             Part::Wait(event) => {
                 if let Some(record) = event::find(event)?.record() {
                     SCHEDULER.depend(target.id(), record.marker());
+                }
+            }
+            Part::Batch(batch) => {
+                for MemoryOperation(operation) in &*batch.operations {
+                    end = MemoryCall::parse(operation)?.submit(&target).or(end);
                 }
             }
             Part::Run(operations) => end = Some(submit(&target, operations, plan.clone())),
@@ -149,6 +157,7 @@ fn divide(plan: &Plan, parts: &mut Vec<Part>) -> Result<(), CUresult> {
         match &step.action {
             Action::EventRecord(event) => parts.push(Part::Record(*event)),
             Action::EventWait(event) => parts.push(Part::Wait(*event)),
+            Action::Batch(batch) => parts.push(Part::Batch(batch.clone())),
             Action::Child(plan) => divide(plan, parts)?,
             action => {
                 let Some(operation) = operation(action)? else {
@@ -187,11 +196,12 @@ fn operation(action: &Action) -> Result<Option<Operation>, CUresult> {
         | Action::EventRecord(_)
         | Action::EventWait(_)
         | Action::Allocate(_)
+        | Action::Batch(_)
         | Action::Free(_) => return Ok(None),
     }))
 }
 
-/// The body of a condition has no event nodes.
+/// The body of a condition has no event nodes and no stream memory operations.
 fn body_operations(plan: &Plan) -> Result<Vec<Operation>, CUresult> {
     let mut parts = vec![Part::Run(Vec::new())];
     divide(plan, &mut parts)?;
