@@ -460,13 +460,20 @@ fn reduce(op: ImageOp, surface: &Surface, values: &[u64; SOURCES_MAX]) -> Result
     let ImageOp::ReduceSurface {
         geometry,
         op,
-        ty,
+        mut ty,
         is_texel,
         bounds,
     } = op
     else {
         return Err(Stop::Handle);
     };
+    // The bits of `.p` are what the texels are.
+    if is_texel && surface.image.format.channel == Channel::S32 {
+        ty = match ty {
+            AtomicType::U64 => AtomicType::S64,
+            _ => AtomicType::S32,
+        };
+    }
     let (mut place, first) = surface_place(geometry, surface, values)?;
     if is_texel {
         place[0] = place[0].saturating_mul(surface.image.format.bytes() as i32);

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::image::Image;
 use super::value::{Expected, Tolerance, Type};
 
 /// A file that is not what the format asks for.
@@ -68,8 +69,10 @@ pub struct Case {
     pub ptx: String,
     /// How its kernel is launched.
     pub launch: Launch,
-    /// The kernel's parameters.
+    /// The kernel's first parameters.
     pub arrays: Vec<Array>,
+    /// Textures and surfaces: parameters after the arrays, but for references.
+    pub images: Vec<Image>,
     /// How it ends.
     pub ending: Ending,
     /// What softgpu's log of the load must hold.
@@ -139,6 +142,7 @@ impl Case {
                 shared_bytes: 0,
             },
             arrays: Vec::new(),
+            images: Vec::new(),
             ending: Ending::Values,
             log: Vec::new(),
             target: target(&ptx).ok_or_else(|| fail("it has no .target sm_…".to_owned()))?,
@@ -169,6 +173,9 @@ impl Case {
                 }
                 self.arrays.push(array);
             }
+            ["texture" | "surface", _, _, _, ..] => {
+                self.images.push(Image::parse(&words, rest)?);
+            }
             // A sentence for readers.
             _ => {}
         }
@@ -180,7 +187,9 @@ impl Case {
             let longest = self.arrays.iter().map(Array::count).max().unwrap_or(1);
             self.launch.block = u32::try_from(longest).map_err(|error| error.to_string())?;
         }
-        let checks = self.arrays.iter().any(|array| !array.expected.is_empty());
+        let texels = self.images.iter().map(|image| &image.texels);
+        let mut all = self.arrays.iter().chain(texels);
+        let checks = all.any(|array| !array.expected.is_empty());
         match self.ending {
             Ending::Values if !checks => Err("it expects nothing".to_owned()),
             Ending::Invalid(_) if !self.arrays.is_empty() => {
@@ -218,7 +227,7 @@ impl Array {
     /// What the memory of an `out` array holds before the launch.
     const FILL: u8 = 0xa5;
 
-    fn parse(head: &[&str], values: &str) -> Result<Self, String> {
+    pub(super) fn parse(head: &[&str], values: &str) -> Result<Self, String> {
         let (direction, element, name, tolerance) = match head {
             [direction, element, name] => (direction, element, name, None),
             [direction, element, name, tolerance] => (direction, element, name, Some(tolerance)),

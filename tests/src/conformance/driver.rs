@@ -12,6 +12,7 @@ use std::ptr::{null, null_mut};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW, Symbol};
 
 use super::case::Launch;
+use super::image_driver::Images;
 
 /// Why the driver did not do what was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -31,6 +32,7 @@ pub enum DriverError {
     },
 }
 
+/// The functions of a file, each found by its symbol.
 macro_rules! functions {
     ($($field:ident = $symbol:literal ($($argument:ty),*);)*) => {
         struct Functions {
@@ -48,6 +50,8 @@ macro_rules! functions {
         }
     };
 }
+
+pub(super) use functions;
 
 functions! {
     init = "cuInit"(c_uint);
@@ -107,7 +111,7 @@ struct LaunchAttribute {
 /// # Safety
 ///
 /// `F` is the type of the function.
-unsafe fn symbol<F>(library: &Library, name: &str) -> Result<F, DriverError> {
+pub(super) unsafe fn symbol<F>(library: &Library, name: &str) -> Result<F, DriverError> {
     // SAFETY: only the address is taken here.
     let symbol: Symbol<*mut c_void> = unsafe { library.get(name.as_bytes()) }
         .map_err(|error| DriverError::Library(error.to_string()))?;
@@ -122,6 +126,7 @@ unsafe fn symbol<F>(library: &Library, name: &str) -> Result<F, DriverError> {
 /// A driver with the primary context of its first device current on this thread.
 pub struct Driver {
     functions: Functions,
+    pub(super) images: Images,
     /// The device's name.
     pub device: String,
     /// Ten times the major and once the minor compute capability.
@@ -130,7 +135,7 @@ pub struct Driver {
 
 /// A module with a kernel `test`.
 pub(super) struct Module {
-    module: *mut c_void,
+    pub(super) module: *mut c_void,
     function: *mut c_void,
 }
 
@@ -146,10 +151,12 @@ impl Driver {
         let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
             .map_err(|error| DriverError::Library(error.to_string()))?;
         let functions = Functions::resolve(&library)?;
+        let images = Images::resolve(&library)?;
         // Drivers have threads: they are not unloaded.
         std::mem::forget(library);
         let mut driver = Self {
             functions,
+            images,
             device: String::new(),
             capability: 0,
         };
@@ -181,7 +188,7 @@ impl Driver {
         Ok(())
     }
 
-    fn check(&self, call: &'static str, status: c_int) -> Result<(), DriverError> {
+    pub(super) fn check(&self, call: &'static str, status: c_int) -> Result<(), DriverError> {
         if status == 0 {
             return Ok(());
         }
@@ -267,7 +274,7 @@ impl Driver {
         Ok(bytes)
     }
 
-    /// Launches the kernel with these addresses and waits for its end.
+    /// Launches the kernel with these addresses and handles and waits for its end.
     pub(super) fn run(
         &self,
         module: &Module,
@@ -293,7 +300,8 @@ impl Driver {
             .iter_mut()
             .map(|address| (&raw mut *address).cast())
             .collect();
-        // SAFETY: the kernel's parameters are as many addresses as the file has arrays.
+        // SAFETY: the kernel's parameters are 64 bits wide and as many as the file
+        // has arrays and objects.
         let status = unsafe {
             (self.functions.launch)(
                 &raw const config,
