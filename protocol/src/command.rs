@@ -62,6 +62,9 @@
 //! | `cuTexRefSetAddress2D_v3` | sync | [`ReferencePlane`] | | |
 //! | `cuTexRefSetBorderColor` | sync | [`ReferenceBorder`] | | |
 //! | `cuTexRefGetBorderColor` | sync | [`Word`]: handle | | four words |
+//! | `cuTensorMapEncodeTiled` | sync | words: type, rank, address, interleave, swizzle, promotion, fill; 5 extents, 4 strides, 5 steps; 5 lengths of the box | | 16 words |
+//! | `cuTensorMapEncodeIm2col` | sync | words as before up to the steps; 3 lower and 3 upper corners, channels, pixels | | 16 words |
+//! | `cuTensorMapReplaceAddress` | sync | words: 16 of the map, address | | 16 words |
 //! | `cuMemcpyHtoAAsync_v2` | posted | [`CopyBox`] | rows | |
 //! | `cuMemcpyAtoHAsync_v2` | sync | [`CopyBox`] | | payload: rows |
 //! | `cuMemcpy3DAsync_v2` | posted | [`CopyBetween`] | | |

@@ -1250,6 +1250,38 @@ pub struct CopyBulk {
     pub multicast: Option<Src>,
 }
 
+/// What a tensor copy does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TensorDirection {
+    /// From global to shared memory.
+    Load,
+    /// From shared to global memory.
+    Store,
+    /// Combines global memory with elements of shared memory.
+    Reduce(AtomicOp),
+}
+
+/// A bulk copy by a tensor map, one of each executing lane.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CopyTensor {
+    /// Which way.
+    pub direction: TensorDirection,
+    /// The map must be one of im2col; else it must be tiled.
+    pub is_im2col: bool,
+    /// The map (Generic).
+    pub map: Address,
+    /// One for each dimension (32-bit).
+    pub coordinates: Vec<Src>,
+    /// Of im2col, one for each dimension but two (16 bits in 32-bit slots).
+    pub offsets: Vec<Src>,
+    /// The elements in shared memory.
+    pub shared: Address,
+    /// As in [`CopyBulk`].
+    pub barrier: Option<Address>,
+    /// As in [`CopyBulk`].
+    pub multicast: Option<Src>,
+}
+
 /// Operations.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -1567,6 +1599,8 @@ pub enum Op {
     },
     /// `cp.async.bulk`, `cp.reduce.async.bulk`: done at once.
     CopyBulk(Box<CopyBulk>),
+    /// `cp.async.bulk.tensor`, `cp.reduce.async.bulk.tensor`: done at once.
+    CopyTensor(Box<CopyTensor>),
     /// `atom`, `ld` and `st` on 128 bits as a single access; the operands are pairs of 64-bit
     /// values, low half first.
     AtomicWide {

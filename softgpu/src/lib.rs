@@ -10,6 +10,7 @@ pub mod lower;
 pub mod memory;
 pub mod printf;
 pub mod ptx;
+mod tensor_map;
 mod texture;
 
 /// The exported C functions, made from the call table.

@@ -22,6 +22,7 @@ use zerocopy::little_endian::{U32, U64 as Word};
 use super::error::SessionError;
 use super::handles::ImageHandle;
 use super::images::c_name;
+use super::memory::Input;
 use super::named::{Words, word};
 use super::rows::memcpy_3d;
 use super::session::{Session, read, read_prefix};
@@ -54,7 +55,7 @@ impl Session {
             opcode::cuMemcpy3DAsync_v2 => {
                 self.copy_between(header, &read::<CopyBetween>(opcode, body)?)
             }
-            _ => Err(SessionError::Body(opcode).into()),
+            _ => self.tensor_map(Input::parse(opcode, body)?),
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    fn parse(opcode: Opcode, body: &'a [u8]) -> Result<Self, SessionError> {
+    pub(super) fn parse(opcode: Opcode, body: &'a [u8]) -> Result<Self, SessionError> {
         match <[Word]>::ref_from_bytes(body) {
             Ok(words) => Ok(Self { opcode, words }),
             Err(_) => Err(SessionError::Body(opcode)),
@@ -49,6 +49,10 @@ impl<'a> Input<'a> {
         }
         let groups = groups.iter().map(|group| group.map(Word::get));
         Ok((head.map(Word::get), groups.collect()))
+    }
+
+    pub(super) fn opcode(self) -> Opcode {
+        self.opcode
     }
 
     pub(super) fn malformed(self) -> SessionError {

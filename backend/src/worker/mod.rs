@@ -28,6 +28,7 @@ mod rows;
 mod session;
 mod snapshot;
 mod staging;
+mod tensor_map;
 mod uploads;
 mod virtual_memory;
 mod wait;

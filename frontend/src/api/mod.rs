@@ -48,6 +48,7 @@ mod pool;
 mod stream;
 mod stream_memory;
 mod system;
+mod tensor_map;
 #[cfg(test)]
 mod tests;
 mod texture;
@@ -91,6 +92,7 @@ pub use self::stream_memory::{
     cuStreamWriteValue64, cuStreamWriteValue64_v2,
 };
 pub use self::system::*;
+pub use self::tensor_map::*;
 pub use self::texture::*;
 pub use self::virtual_memory::*;
 pub use crate::regular::*;

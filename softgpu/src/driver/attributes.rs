@@ -78,7 +78,8 @@ fn size(device: &Device, attribute: CUdevice_attribute) -> Option<i32> {
         }
         A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR => architecture.major,
         A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR => architecture.minor,
-        A::CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH => architecture.has_clusters().into(),
+        A::CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH
+        | A::CU_DEVICE_ATTRIBUTE_TENSOR_MAP_ACCESS_SUPPORTED => architecture.has_clusters().into(),
         A::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID => device.pci_bus().unsigned_abs(),
         _ => return None,
     };

@@ -62,6 +62,7 @@ mod reference;
 mod scheduler;
 mod stream;
 mod stream_memory;
+mod tensor_map;
 mod texture_object;
 mod virtual_memory;
 
@@ -89,6 +90,7 @@ pub(crate) use pool_calls::*;
 pub(crate) use reference::*;
 pub(crate) use stream::*;
 pub(crate) use stream_memory::*;
+pub(crate) use tensor_map::*;
 pub(crate) use virtual_memory::*;
 // Functions whose objects are the same on every device.
 pub(crate) use gvirtus_graph::api::*;

@@ -37,6 +37,11 @@ struct Job {
     lane: u32,
 }
 
+/// The shared address at the same offset in a block of the cluster.
+pub(crate) fn in_block(address: u64, rank: u64) -> u64 {
+    (rank + 1) * CLUSTER_SHARED_STRIDE + address % CLUSTER_SHARED_STRIDE
+}
+
 /// Executes a bulk copy, lane after lane.
 ///
 /// # Safety
@@ -85,13 +90,10 @@ pub(crate) unsafe fn run_copy_bulk(lanes: &mut Lanes, code: &Code) -> Step {
 impl Job {
     /// A copy into each block of the cluster that is named.
     fn run_for_all(&self, copy: &CopyBulkCode, block: &mut BlockState, blocks: u64) -> Option<()> {
-        let at = |address: u64, rank: u64| {
-            (rank + 1) * CLUSTER_SHARED_STRIDE + address % CLUSTER_SHARED_STRIDE
-        };
         for rank in (0..u64::from(MAX_CLUSTER_BLOCKS)).filter(|rank| blocks >> rank & 1 != 0) {
             let one = Self {
-                dst: at(self.dst, rank),
-                barrier: self.barrier.map(|barrier| at(barrier, rank)),
+                dst: in_block(self.dst, rank),
+                barrier: self.barrier.map(|barrier| in_block(barrier, rank)),
                 ..*self
             };
             one.run(copy, block)?;

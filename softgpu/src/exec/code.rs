@@ -142,6 +142,7 @@ pub(crate) enum More {
     CopyAsync(Box<super::copy::CopyAsync>),
     CopyBulk(Box<super::bulk::CopyBulkCode>),
     AtomicWide(Box<super::wide::AtomicWide>),
+    CopyTensor(Box<super::tensor::CopyTensorCode>),
     Image(Box<super::image::ImageCode>),
     MemoryBarrier(Box<super::mbarrier::MemoryBarrier>),
     Scalar(super::scalar::ScalarFn),

@@ -46,6 +46,7 @@ mod scalar;
 mod softfloat;
 mod special;
 mod state;
+mod tensor;
 mod urgency;
 mod video;
 mod warp;

@@ -15,7 +15,7 @@ use super::memory::{
     atomic_op, atomic_type, take_cache_hints, take_order, take_space, take_vector,
 };
 
-const COMPLETES_BYTES: &str = "mbarrier::complete_tx::bytes";
+pub(super) const COMPLETES_BYTES: &str = "mbarrier::complete_tx::bytes";
 
 /// `cp.async.bulk.*` and `cp.reduce.async.bulk.*`, from behind `bulk`.
 pub(super) fn lower_copy<'m, 'a>(
@@ -23,6 +23,9 @@ pub(super) fn lower_copy<'m, 'a>(
     inst: &mut Inst<'m, 'a>,
     is_reduction: bool,
 ) -> Result<()> {
+    if inst.take("tensor") {
+        return super::tensor::lower_copy(l, inst, is_reduction);
+    }
     if inst.take("commit_group") {
         let [] = inst.finish()?;
         return Ok(());

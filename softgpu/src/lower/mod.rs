@@ -36,6 +36,7 @@ mod shared;
 mod special;
 mod stack;
 mod synchronize;
+mod tensor;
 #[cfg(test)]
 mod tests;
 mod variable;

@@ -127,6 +127,7 @@ fn visit_op(op: &mut Op, visitor: &mut impl Visitor) {
         | Op::Atomic { .. }
         | Op::CopyAsync { .. }
         | Op::CopyBulk(_)
+        | Op::CopyTensor(_)
         | Op::AtomicWide { .. }
         | Op::Image { .. }
         | Op::MemoryBarrier { .. } => visit_memory_op(op, visitor),
@@ -250,6 +251,15 @@ fn visit_memory_op(op: &mut Op, visitor: &mut impl Visitor) {
                 [&mut copy.bytes].into_iter().chain(&mut copy.multicast),
                 visitor,
             );
+        }
+        Op::CopyTensor(copy) => {
+            visitor.address(&mut copy.map);
+            visitor.address(&mut copy.shared);
+            copy.barrier
+                .iter_mut()
+                .for_each(|barrier| visitor.address(barrier));
+            let scalars = copy.coordinates.iter_mut().chain(&mut copy.offsets);
+            each(scalars.chain(&mut copy.multicast), visitor);
         }
         Op::AtomicWide {
             address,

@@ -4,9 +4,10 @@
 use super::super::access::Element;
 use super::super::bulk::{self, CopyBulkCode};
 use super::super::code::{Code, More};
+use super::super::tensor::{self, CopyTensorCode};
 use super::super::wide::{self, AtomicWide};
 use super::{Decoder, Frame, Mismatch, lanes};
-use crate::ir::{Address, CopyBulk, Reg, Space, Src};
+use crate::ir::{Address, CopyBulk, CopyTensor, Reg, Space, Src};
 
 impl Decoder<'_> {
     pub(super) fn copy_bulk(&mut self, frame: Frame, copy: &CopyBulk) -> Result<Code, Mismatch> {
@@ -29,6 +30,34 @@ impl Decoder<'_> {
         Ok(Code {
             more: More::CopyBulk(Box::new(code)),
             ..lanes(bulk::run_copy_bulk)
+        })
+    }
+
+    pub(super) fn copy_tensor(
+        &mut self,
+        frame: Frame,
+        copy: &CopyTensor,
+    ) -> Result<Code, Mismatch> {
+        let mut each = |sources: &[Src]| -> Result<Vec<Element>, Mismatch> {
+            let elements = sources.iter().map(|src| self.sized(frame, *src, false));
+            elements.collect()
+        };
+        let (coordinates, offsets) = (each(&copy.coordinates)?, each(&copy.offsets)?);
+        let multicast = copy.multicast.map(|mask| self.sized(frame, mask, false));
+        let barrier = copy.barrier.map(|barrier| self.address(frame, barrier));
+        let code = CopyTensorCode {
+            direction: copy.direction,
+            is_im2col: copy.is_im2col,
+            map: self.address(frame, copy.map)?,
+            coordinates,
+            offsets,
+            shared: self.address(frame, copy.shared)?,
+            barrier: barrier.transpose()?,
+            multicast: multicast.transpose()?,
+        };
+        Ok(Code {
+            more: More::CopyTensor(Box::new(code)),
+            ..lanes(tensor::run_copy_tensor)
         })
     }
 

@@ -355,6 +355,7 @@ impl Decoder<'_> {
                 })
             }
             Op::CopyBulk(copy) => self.copy_bulk(frame, copy),
+            Op::CopyTensor(copy) => self.copy_tensor(frame, copy),
             Op::AtomicWide {
                 space,
                 is_strong,
