@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use gvirtus_softgpu::exec::{LaunchConfig, LaunchOptions, LoadedModule, launch};
 use gvirtus_softgpu::memory::Memory;
-use gvirtus_softgpu::printf::StdoutSink;
+use gvirtus_softgpu::printf::Fifo;
 use gvirtus_softgpu::{ir, lower, ptx};
 
 const KERNELS: &str = include_str!("rates.ptx");
@@ -119,13 +119,10 @@ impl Device {
             cooperative: false,
             cluster: None,
         };
+        let fifo = Fifo::new(1 << 20);
         let options = LaunchOptions {
-            printf: &StdoutSink::new(),
             workers,
-            cancel: None,
-            priority: 0,
-            device: None,
-            heap: None,
+            ..LaunchOptions::new(&fifo)
         };
         let statistics = launch(&self.module, kernel, &config, arguments, &options)?;
         Ok(statistics.lane_instructions)

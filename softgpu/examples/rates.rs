@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use gvirtus_softgpu::exec::{LaunchConfig, LaunchOptions, LoadedModule, launch};
 use gvirtus_softgpu::memory::Memory;
-use gvirtus_softgpu::printf::StdoutSink;
+use gvirtus_softgpu::printf::Fifo;
 
 struct Case {
     name: &'static str,
@@ -123,14 +123,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let module = gvirtus_softgpu::lower::lower(&[gvirtus_softgpu::ptx::parse(source)?])?;
     let memory = Arc::new(Memory::new(256 << 20)?);
     let loaded = LoadedModule::instantiate(module, &memory)?;
-    let sink = StdoutSink::new();
+    let sink = Fifo::new(1 << 20);
     let options = LaunchOptions {
-        printf: &sink,
         workers,
-        cancel: None,
-        priority: 0,
-        device: None,
-        heap: None,
+        ..LaunchOptions::new(&sink)
     };
     println!(
         "{:<16}{:>12}{:>14}{:>12}{:>8}",

@@ -91,6 +91,9 @@ pub struct Function {
     /// Bytes of local memory of one activation: parameter area (device functions only) and `.local`
     /// variables. The executor rounds it up to 16.
     pub local_bytes: u32,
+    /// Bytes of its `.local` variables alone: what an activation takes of the stack that
+    /// `CU_LIMIT_STACK_SIZE` limits.
+    pub variable_bytes: u32,
     /// The instructions.
     pub code: Vec<Instruction>,
     /// PTX source line of each instruction, for messages; empty, or as long as `code`. 0 = unknown.

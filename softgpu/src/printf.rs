@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Device `printf`: where the text goes, and how it is made.
 
+mod fifo;
+
 use std::ffi::{CString, c_char, c_void};
 
-use parking_lot::Mutex;
+pub use fifo::Fifo;
 
-/// Text kept back at most before it is written without waiting for a synchronisation point, in
-/// bytes.
-const BUFFERED_BYTES_MAX: usize = 1 << 20;
+/// Bytes that a `printf` takes in the buffer of the device beside its values: the address of the
+/// format and the length.
+const RECORD_BYTES: usize = 16;
 /// Longest text of one conversion in bytes; longer ones are dropped.
 const CONVERSION_BYTES_MAX: usize = 1 << 20;
 
 /// Takes what kernels print.
 pub trait PrintfSink: Sync {
-    /// Text of one `printf` of one thread.
-    fn write(&self, text: &[u8]);
+    /// Text of one `printf` of one thread, and how many bytes a device's buffer needs for it.
+    fn write(&self, text: &[u8], stored_bytes: usize);
 
     /// Text of a failed device assertion, a whole line.
     fn write_error(&self, text: &[u8]) {
@@ -24,56 +26,17 @@ pub trait PrintfSink: Sync {
     }
 }
 
-/// Keeps text back and writes it to C's `stdout`, in order with the program's own output, when
-/// [`StdoutSink::flush`] is called, as CUDA does at synchronisation points.
-#[derive(Debug, Default)]
-pub struct StdoutSink {
-    buffer: Mutex<Vec<u8>>,
-}
-
-unsafe extern "C" {
-    static mut stdout: *mut libc::FILE;
-}
-
-impl StdoutSink {
-    /// An empty one.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            buffer: Mutex::new(Vec::new()),
-        }
-    }
-
-    /// Writes what has been kept back.
-    pub fn flush(&self) {
-        write_out(&mut self.buffer.lock());
-    }
-}
-
-impl PrintfSink for StdoutSink {
-    fn write(&self, text: &[u8]) {
-        let mut buffer = self.buffer.lock();
-        buffer.extend_from_slice(text);
-        if buffer.len() > BUFFERED_BYTES_MAX {
-            write_out(&mut buffer);
-        }
-    }
-}
-
-fn write_out(buffer: &mut Vec<u8>) {
-    if !buffer.is_empty() {
-        // SAFETY: `stdout` is C's; stdio locks it. A program that closed it gets nothing, as in C.
-        unsafe { libc::fwrite(buffer.as_ptr().cast(), 1, buffer.len(), stdout) };
-        buffer.clear();
-    }
-}
-
 /// Where the values of a `printf` come from.
 pub(crate) trait Arguments {
     /// The next `bytes` (4 or 8) bytes, aligned to their size; `None` if they cannot be read.
     fn next(&mut self, bytes: usize) -> Option<u64>;
     /// The string at a device address.
     fn string(&mut self, address: u64) -> Option<Vec<u8>>;
+}
+
+/// Bytes that a device's buffer needs for a `printf` with so many values and strings so long.
+pub(crate) fn stored_bytes(values: u32, string_bytes: usize) -> usize {
+    RECORD_BYTES + 8 * values as usize + string_bytes
 }
 
 /// Formats like C's `printf`; answers the number of values used.

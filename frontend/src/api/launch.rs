@@ -33,8 +33,8 @@ const EXTRA_END: usize = 0;
 const EXTRA_BUFFER_POINTER: usize = 1;
 const EXTRA_BUFFER_SIZE: usize = 2;
 
-/// What a launch of a `CUkernel` with an impossible shape answers; of a `CUfunction`, it is
-/// `CUDA_ERROR_INVALID_VALUE`. `cuda.h` has no name for it: NVIDIA's runtime passes `CUkernel`s and
+/// What `cuLaunchKernel` of a `CUkernel` with an impossible shape answers; of a `CUfunction`, and
+/// with `cuLaunchKernelEx`, it is `CUDA_ERROR_INVALID_VALUE`. `cuda.h` has no name for it: NVIDIA's runtime passes `CUkernel`s and
 /// makes `cudaErrorInvalidConfiguration` of it, which has this number.
 const INVALID_CONFIGURATION: CUresult = CUresult(9);
 
@@ -146,6 +146,10 @@ pub unsafe fn cuLaunchKernelEx(
             kernelParams,
             extra,
         )
+        .map_err(|status| match status {
+            INVALID_CONFIGURATION => INVALID_VALUE,
+            other => other,
+        })
     }
 }
 

@@ -25,6 +25,10 @@ pub(super) struct Architecture {
     pub(super) reserved_shared_bytes: u32,
     pub(super) threads_per_multiprocessor: u32,
     pub(super) blocks_per_multiprocessor: u32,
+    /// Shared memory is given to blocks in pieces of this size, in bytes.
+    pub(super) shared_granule_bytes: u32,
+    /// How much of what it has in common with the L1 cache can be shared memory, in KiB, ascending.
+    shared_carveouts_kib: &'static [u32],
 }
 
 const fn architecture(version: [u32; 2], shared_kib: [u32; 2], resident: [u32; 2]) -> Architecture {
@@ -36,6 +40,13 @@ const fn architecture(version: [u32; 2], shared_kib: [u32; 2], resident: [u32; 2
         reserved_shared_bytes: (shared_kib[1] - shared_kib[0]) << 10,
         threads_per_multiprocessor: resident[0],
         blocks_per_multiprocessor: resident[1],
+        shared_granule_bytes: if version[0] < 8 { 256 } else { 128 },
+        shared_carveouts_kib: match shared_kib[1] {
+            64 => &[32, 64],
+            100 => &[0, 8, 16, 32, 64, 100],
+            164 => &[0, 8, 16, 32, 64, 100, 132, 164],
+            _ => &[0, 8, 16, 32, 64, 100, 132, 164, 196, 228],
+        },
     }
 }
 
@@ -55,6 +66,13 @@ impl Architecture {
     /// Whether its blocks form clusters.
     pub(super) fn has_clusters(&self) -> bool {
         self.major >= 9
+    }
+
+    /// Shared memory of a multiprocessor that is split so that it has so many bytes at least.
+    pub(super) fn shared_bytes_with(&self, bytes: u32) -> u32 {
+        let mut carveouts = self.shared_carveouts_kib.iter().map(|kib| kib << 10);
+        let fitting = carveouts.find(|carveout| *carveout >= bytes);
+        fitting.unwrap_or(self.shared_bytes_per_multiprocessor)
     }
 
     fn parse(text: &str) -> Option<Self> {

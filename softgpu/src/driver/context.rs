@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use gvirtus_abi::{CUcontext, CUctx_flags, CUdevice, CUresult};
 use gvirtus_driver_face::export_tables;
@@ -17,13 +17,13 @@ use parking_lot::Mutex;
 use super::context_settings::Settings;
 use super::device::{Device, device};
 use super::handles::{Handles, Kind};
-use super::limits::DEFAULT_HEAP_BYTES;
+use super::limits::{DEFAULT_HEAP_BYTES, DEFAULT_PRINTF_BYTES};
 use super::scheduler::{DomainId, ErrorCell, SCHEDULER, StreamId};
 use super::{
-    array, event, host_memory, memory, module, output, peers, pool, reference, stream,
-    texture_object,
+    array, event, host_memory, memory, module, peers, pool, reference, stream, texture_object,
 };
 use crate::exec::Heap;
+use crate::printf::Fifo;
 
 /// One life of a context.
 pub(super) struct Context {
@@ -41,6 +41,13 @@ pub(super) struct Context {
     pub(super) peers: Mutex<Vec<(u64, i32)>>,
     /// Where kernels allocate.
     pub(super) heap: Arc<Heap>,
+    /// Where kernels print. It is flushed where CUDA does so: at launches and synchronization,
+    /// and when memory, modules or contexts go away.
+    pub(super) printed: Arc<Fifo>,
+    /// A kernel that prints was launched.
+    pub(super) has_printed: AtomicBool,
+    /// A kernel that allocates was launched.
+    pub(super) has_allocated: AtomicBool,
 }
 
 /// A device's primary context.
@@ -78,6 +85,9 @@ impl Context {
             settings: Mutex::default(),
             peers: Mutex::default(),
             heap: Arc::new(Heap::new(DEFAULT_HEAP_BYTES as u64)),
+            printed: Arc::new(Fifo::new(DEFAULT_PRINTF_BYTES)),
+            has_printed: AtomicBool::new(false),
+            has_allocated: AtomicBool::new(false),
         }
     }
 
@@ -88,7 +98,7 @@ impl Context {
     /// The error of a kernel.
     pub(super) fn synchronize(&self) -> Result<(), CUresult> {
         SCHEDULER.wait_domain(self.domain);
-        output::flush(self.device);
+        self.printed.flush();
         pool::trim_after_synchronize();
         self.error.check()
     }
@@ -96,7 +106,7 @@ impl Context {
     /// Ends this life: waits for the work, then gives back everything that the context owns.
     fn tear_down(&self) {
         SCHEDULER.remove_domain(self.domain);
-        output::flush(self.device);
+        self.printed.flush();
         export_tables::context_destroyed(self.handle);
         capture::forget_context(self.handle);
         stream::forget_context(self);

@@ -195,10 +195,19 @@ fn synchronize(context: &context::Context) -> Result<(), CUresult> {
 
 pub(crate) fn cuCtxSetLimit(limit: CUlimit, value: usize) -> Result<(), CUresult> {
     let context = context::usable()?;
-    let mut settings = context.settings.lock();
-    settings.set_limit(limit, value)?;
-    if limit == CUlimit::CU_LIMIT_MALLOC_HEAP_SIZE {
-        context.heap.set_limit(value as u64);
+    let is_in_use = match limit {
+        CUlimit::CU_LIMIT_MALLOC_HEAP_SIZE => context.has_allocated.load(Ordering::Relaxed),
+        CUlimit::CU_LIMIT_PRINTF_FIFO_SIZE => context.has_printed.load(Ordering::Relaxed),
+        _ => false,
+    };
+    if is_in_use {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    context.settings.lock().set_limit(limit, value)?;
+    match limit {
+        CUlimit::CU_LIMIT_MALLOC_HEAP_SIZE => context.heap.set_limit(value as u64),
+        CUlimit::CU_LIMIT_PRINTF_FIFO_SIZE => context.printed.set_limit(value),
+        _ => {}
     }
     Ok(())
 }

@@ -15,7 +15,6 @@ use super::graph::stream_of;
 use super::limits::{SHORT_COPY_BYTES, STAGED_COPY_BYTES};
 use super::scheduler::{Placement, SCHEDULER};
 use super::stream::{self, Target};
-use super::{copy_array, output};
 
 /// Rows of bytes, all equally long, in slices of equally many.
 #[derive(Clone, Copy)]
@@ -58,7 +57,7 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
-    fn line(to: u64, from: u64, bytes: usize) -> Self {
+    pub(super) fn line(to: u64, from: u64, bytes: usize) -> Self {
         Self {
             to: Rows::line(to, bytes),
             from: Rows::line(from, bytes),
@@ -211,7 +210,7 @@ fn now(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
         Ok(())
     });
     SCHEDULER.wait(marker);
-    output::flush(target.context().device);
+    target.context().printed.flush();
     target.context().error.check()
 }
 
@@ -253,6 +252,27 @@ pub(super) fn asynchronous(target: &Target, transfer: Transfer) -> Result<(), CU
         }
         _ => submit(target, transfer),
     }
+    target.context().error.check()
+}
+
+/// An asynchronous copy whose source has been read when this returns, though the stream may not
+/// have come to it.
+pub(super) fn with_source_now(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
+    if capture::is_possible() && capture::record(&stream_of(target), || transfer.payload(target))? {
+        return Ok(());
+    }
+    if transfer.bytes() == 0 {
+        return Ok(());
+    }
+    transfer.places()?;
+    if transfer.bytes() > STAGED_COPY_BYTES {
+        return now(target, transfer);
+    }
+    let staged = transfer.stage();
+    SCHEDULER.submit(target.id(), Placement::Worker, move || {
+        staged.run();
+        Ok(())
+    });
     target.context().error.check()
 }
 

@@ -8,17 +8,19 @@ use gvirtus_abi::{CUdevice_attribute, CUresult};
 use super::allocations::{self, Allocation, Kind};
 use super::attributes;
 use super::context::Context;
+use super::context_settings::LaunchLimits;
 use super::device::{self, Device};
 use super::limits::{SHORT_LAUNCH_STEPS, STEPS_PER_BLOCK};
+use super::managed;
 use super::managed_variables::ManagedVariables;
 use super::program::Program;
-use super::{managed, output};
 use crate::exec::{
     DeviceFacts, Fault, Heap, KernelId, LaunchConfig, LaunchOptions, LoadError, LoadedModule,
     launch,
 };
 use crate::ir::{OpaqueType, VariableId};
 use crate::memory::{MemoryError, share, unshare};
+use crate::printf::Fifo;
 
 /// A program on a device, with its variables in the device's memory.
 pub(super) struct Instance {
@@ -30,6 +32,7 @@ pub(super) struct Instance {
     managed: Option<Arc<ManagedVariables>>,
     /// The context's.
     heap: Arc<Heap>,
+    printed: Arc<Fifo>,
 }
 
 /// What kernels can ask of their device.
@@ -81,6 +84,7 @@ impl Instance {
             facts: Facts(context.device),
             managed,
             heap: context.heap.clone(),
+            printed: context.printed.clone(),
         };
         for (base, bytes, is_managed) in instance.variables() {
             let kind = Kind::Variable { is_managed };
@@ -95,6 +99,11 @@ impl Instance {
 
     pub(super) fn program(&self) -> &Arc<Program> {
         &self.program
+    }
+
+    /// Whether a kernel prints, and whether it allocates.
+    pub(super) fn side_effects(&self, kernel: usize) -> (bool, bool) {
+        self.module.side_effects(KernelId(kernel as u32))
     }
 
     /// Address and length of a variable in bytes.
@@ -147,6 +156,7 @@ pub(super) struct Launch {
     pub(super) parameters: Vec<u8>,
     /// Smaller is more urgent.
     pub(super) priority: i32,
+    pub(super) limits: LaunchLimits,
 }
 
 impl Launch {
@@ -169,12 +179,13 @@ impl Launch {
     /// What the kernel did wrong, or why it could not begin.
     pub(super) fn run(&self) -> Result<(), Fault> {
         let options = LaunchOptions {
-            printf: output::sink(),
             workers: self.instance.workers,
-            cancel: None,
             priority: self.priority,
             device: Some(&self.instance.facts),
             heap: Some(&self.instance.heap),
+            stack_bytes: self.limits.stack_bytes,
+            pending_launches_max: self.limits.pending_launches,
+            ..LaunchOptions::new(&*self.instance.printed)
         };
         let kernel = KernelId(self.kernel as u32);
         let module = &self.instance.module;

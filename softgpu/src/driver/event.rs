@@ -11,7 +11,6 @@ use super::arguments::out;
 use super::context::{self, Context};
 use super::graph::stream_of;
 use super::handles::{Handles, Kind};
-use super::output;
 use super::pool;
 use super::scheduler::{Record, SCHEDULER};
 use super::stream::{self, Target};
@@ -190,7 +189,7 @@ pub(crate) fn cuEventSynchronize(hEvent: CUevent) -> Result<(), CUresult> {
     if let Some(record) = event.record() {
         SCHEDULER.wait(record.marker());
     }
-    output::flush(event.context.device);
+    event.context.printed.flush();
     pool::trim_after_synchronize();
     event.context.error.check()
 }

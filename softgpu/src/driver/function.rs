@@ -102,6 +102,11 @@ impl Settings {
         Ok(())
     }
 
+    /// Percentage of the largest shared memory that a multiprocessor should have.
+    pub(super) fn carveout_percent(&self) -> Option<u32> {
+        u32::try_from(self.carveout.load(Ordering::Relaxed)).ok()
+    }
+
     pub(super) fn max_dynamic_shared_bytes(&self) -> u32 {
         self.max_dynamic_shared_bytes.load(Ordering::Relaxed)
     }

@@ -3,6 +3,7 @@
 
 use core::ffi::c_void;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use gvirtus_abi::{
     CUevent, CUfunction, CUlaunchAttribute, CUlaunchAttributeID, CUlaunchAttributeValue,
@@ -33,9 +34,9 @@ const EXTRA_PAIRS_MAX: usize = 8;
 /// Launch attributes that make sense.
 const ATTRIBUTES_MAX: u32 = 64;
 
-/// What a launch of a `CUkernel` with an impossible shape answers. `cuda.h` has no name for it;
-/// cudart passes `CUkernel`s and makes `cudaErrorInvalidConfiguration` of it, which has this
-/// number. A launch of a `CUfunction` answers `CUDA_ERROR_INVALID_VALUE`.
+/// What `cuLaunchKernel` of a `CUkernel` with an impossible shape answers. `cuda.h` has no name for
+/// it; cudart passes `CUkernel`s and makes `cudaErrorInvalidConfiguration` of it, which has this
+/// number. A launch of a `CUfunction`, and `cuLaunchKernelEx`, answer `CUDA_ERROR_INVALID_VALUE`.
 const INVALID_CONFIGURATION: CUresult = CUresult(9);
 
 /// The shape of a launch.
@@ -145,6 +146,9 @@ fn check(
         return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
     }
     shape.check(function, impossible)?;
+    let (prints, allocates) = function.instance.side_effects(function.index);
+    context.has_printed.fetch_or(prints, Ordering::Relaxed);
+    context.has_allocated.fetch_or(allocates, Ordering::Relaxed);
     Ok(Launch {
         instance: function.instance.clone(),
         kernel: function.index,
@@ -157,6 +161,7 @@ fn check(
         },
         parameters,
         priority: shape.priority.unwrap_or_default(),
+        limits: context.settings.lock().launch_limits(),
     })
 }
 
@@ -196,6 +201,14 @@ fn impossible(handle: CUfunction, function: &Function) -> CUresult {
     }
 }
 
+/// What `cuLaunchKernelEx` answers where `cuLaunchKernel` answers this.
+fn extended(status: CUresult) -> CUresult {
+    match status {
+        INVALID_CONFIGURATION => CUresult::CUDA_ERROR_INVALID_VALUE,
+        other => other,
+    }
+}
+
 /// Runs a kernel as part of a graph.
 ///
 /// # Errors
@@ -218,6 +231,7 @@ fn launch(
         priority: shape.priority.or(Some(target.priority())),
         ..shape
     };
+    target.context().printed.flush();
     let mut launch = Some(check(
         target.context(),
         &function,
@@ -535,7 +549,8 @@ pub(crate) unsafe fn cuLaunchKernelEx(
     };
     let streams = (default_stream, config.hStream);
     // SAFETY: the same contract.
-    let target = unsafe { launch_checked(streams, f, shape, given, kernelParams, extra)? };
+    let target = unsafe { launch_checked(streams, f, shape, given, kernelParams, extra) };
+    let target = target.map_err(extended)?;
     let Some(target) = target else {
         return Ok(());
     };

@@ -18,8 +18,6 @@ pub(super) const REGISTERS_PER_MULTIPROCESSOR: u32 = 65_536;
 pub(super) const REGISTER_GRANULE: u32 = 256;
 /// 32-bit registers of a thread.
 pub(super) const REGISTERS_PER_THREAD_MAX: u32 = 255;
-/// Shared memory is given to blocks in pieces of this size, in bytes.
-pub(super) const SHARED_GRANULE_BYTES: u32 = 128;
 /// Constant memory in bytes.
 pub(super) const TOTAL_CONSTANT_BYTES: u32 = 65_536;
 
@@ -42,6 +40,14 @@ pub(super) const DEFAULT_STACK_BYTES: usize = 1024;
 pub(super) const DEFAULT_PRINTF_BYTES: usize = 1 << 20;
 pub(super) const DEFAULT_HEAP_BYTES: usize = 8 << 20;
 pub(super) const DEFAULT_L2_FETCH_BYTES: usize = 64;
+/// The range of `CU_LIMIT_MAX_L2_FETCH_GRANULARITY` ends here.
+pub(super) const L2_FETCH_BYTES_MAX: usize = 128;
+/// Size of the L2 cache that is reported, and of it what may be set aside for persisting accesses.
+pub(super) const L2_CACHE_BYTES: i32 = 4 << 20;
+/// See [`L2_CACHE_BYTES`].
+pub(super) const PERSISTING_L2_BYTES_MAX: i32 = L2_CACHE_BYTES / 4 * 3;
+/// The range of `CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH` ends here.
+pub(super) const SYNC_DEPTH_MAX: usize = 24;
 /// Defaults of `cuCtxGetLimit` for kernels that launch kernels.
 pub(super) const DEFAULT_SYNC_DEPTH: usize = 2;
 pub(super) const DEFAULT_PENDING_LAUNCHES: usize = 2048;

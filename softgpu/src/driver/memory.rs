@@ -12,7 +12,7 @@ use super::context::{self, Context};
 use super::device::Device;
 use super::limits::PITCH_ALIGNMENT_BYTES;
 use super::scheduler::SCHEDULER;
-use super::{device, managed, output, pool};
+use super::{device, managed, pool};
 use crate::memory::MemoryError;
 
 impl From<MemoryError> for Failure {
@@ -138,7 +138,7 @@ pub(crate) fn cuMemFree_v2(dptr: CUdeviceptr) -> Result<(), CUresult> {
     {
         SCHEDULER.wait_domain(owner.domain);
     }
-    output::flush(context.device);
+    context.printed.flush();
     if allocation.kind == Kind::Pooled {
         let pool = pool::disown(dptr.0).ok_or(CUresult::CUDA_ERROR_INVALID_VALUE)?;
         pool.free_now(dptr.0);

@@ -51,7 +51,6 @@ mod memory;
 mod memset;
 mod module;
 mod occupancy;
-mod output;
 mod peers;
 mod pointer;
 mod pool;

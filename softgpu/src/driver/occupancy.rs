@@ -8,7 +8,7 @@ use super::architecture;
 use super::arguments::out;
 use super::function::{self, Function};
 use super::launch;
-use super::limits::{REGISTER_GRANULE, REGISTERS_PER_MULTIPROCESSOR, SHARED_GRANULE_BYTES};
+use super::limits::{REGISTER_GRANULE, REGISTERS_PER_MULTIPROCESSOR};
 use crate::limits::WARP_SIZE;
 
 /// Warps get their registers in groups of so many.
@@ -21,6 +21,8 @@ pub(super) struct Demand {
     pub(super) static_shared_bytes: u32,
     pub(super) max_dynamic_shared_bytes: u32,
     pub(super) max_threads: u32,
+    /// Percentage of the largest shared memory that a multiprocessor should have.
+    pub(super) carveout_percent: Option<u32>,
 }
 
 impl Demand {
@@ -31,6 +33,7 @@ impl Demand {
             static_shared_bytes: kernel.static_shared_bytes,
             max_dynamic_shared_bytes: function.settings.max_dynamic_shared_bytes(),
             max_threads: function::max_threads(kernel),
+            carveout_percent: function.settings.carveout_percent(),
         }
     }
 
@@ -50,7 +53,14 @@ impl Demand {
                 warps_held / WARP_ALLOCATION_GRANULE * WARP_ALLOCATION_GRANULE / warps
             });
         let shared = self.shared_bytes(dynamic_shared_bytes as u32);
-        let by_shared = architecture.shared_bytes_per_multiprocessor / shared;
+        let by_shared = match shared {
+            0 => u32::MAX,
+            _ => {
+                self.preferred_shared_bytes()
+                    .max(architecture.shared_bytes_with(shared))
+                    / shared
+            }
+        };
         by_warps
             .min(by_registers)
             .min(by_shared)
@@ -59,15 +69,28 @@ impl Demand {
 
     fn shared_bytes(&self, dynamic: u32) -> u32 {
         (self.static_shared_bytes + dynamic + architecture::current().reserved_shared_bytes)
-            .next_multiple_of(SHARED_GRANULE_BYTES)
+            .next_multiple_of(architecture::current().shared_granule_bytes)
+    }
+
+    /// Shared memory of a multiprocessor, as the kernel prefers it to be split from the L1 cache.
+    fn preferred_shared_bytes(&self) -> u32 {
+        let architecture = architecture::current();
+        let most = architecture.shared_bytes_per_multiprocessor;
+        let percent = self.carveout_percent.unwrap_or(100).min(100);
+        architecture.shared_bytes_with(most * percent / 100)
     }
 
     /// Dynamic shared memory in bytes that each of so many resident blocks can have.
     fn available_shared(&self, blocks: u32) -> u32 {
         let architecture = architecture::current();
-        let each =
-            architecture.shared_bytes_per_multiprocessor / blocks.max(1) / SHARED_GRANULE_BYTES
-                * SHARED_GRANULE_BYTES;
+        let all = match blocks {
+            1 => architecture.shared_bytes_per_multiprocessor,
+            _ => self
+                .preferred_shared_bytes()
+                .max(architecture.shared_bytes_with(1)),
+        };
+        let granule = architecture.shared_granule_bytes;
+        let each = all / blocks.max(1) / granule * granule;
         each.saturating_sub(self.static_shared_bytes + architecture.reserved_shared_bytes)
             .min(self.max_dynamic_shared_bytes)
     }
@@ -275,6 +298,7 @@ mod tests {
             static_shared_bytes,
             max_dynamic_shared_bytes: 48 << 10,
             max_threads: 1024,
+            carveout_percent: None,
         }
     }
 
@@ -289,6 +313,22 @@ mod tests {
         assert_eq!(demand(32, 0).blocks(1024, 0), 2);
         assert_eq!(demand(32, 0).blocks(1025, 0), 0);
         assert_eq!(demand(32, 0).blocks(64, 49 << 10), 0);
+    }
+
+    /// Values of `cuda_occupancy.h` for compute capability 8.0.
+    #[test]
+    fn a_preference_for_the_cache_costs_blocks() {
+        let prefers = |percent| Demand {
+            carveout_percent: Some(percent),
+            ..demand(32, 0)
+        };
+        assert_eq!(prefers(0).blocks(32, 0), 8);
+        assert_eq!(prefers(5).blocks(32, 0), 16);
+        assert_eq!(prefers(50).blocks(32, 0), 32);
+        assert_eq!(prefers(50).blocks(128, 20 << 10), 4);
+        assert_eq!(prefers(0).blocks(128, 20 << 10), 1);
+        assert_eq!(prefers(50).available_shared(1), 48 << 10);
+        assert_eq!(prefers(50).available_shared(4), (25 << 10) - 1024);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::graph::stream_of;
 use super::handles::{self, Handles};
 use super::limits::STREAM_PRIORITIES;
 use super::scheduler::{Kind, SCHEDULER, StreamId};
-use super::{event, output, pool};
+use super::{event, pool};
 
 const NON_BLOCKING: u32 = gvirtus_abi::CUstream_flags::CU_STREAM_NON_BLOCKING.0;
 
@@ -237,7 +237,7 @@ pub(crate) fn cuStreamSynchronize(
         capture::check_stream_wait(&stream_of(&target))?;
     }
     SCHEDULER.wait_stream(target.id());
-    output::flush(target.context().device);
+    target.context().printed.flush();
     pool::trim_after_synchronize();
     target.context().error.check()
 }

@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 use super::barrier::{Barrier, BarrierCodeKind};
 use super::buffer::Buffer;
 use super::code::{Code, Flow, More};
+use super::decode::CALL_STACK_BYTES;
 use super::fault::Fault;
 use super::group::{Frame, Frames, Group, Mask, State};
 use super::lanes::{Lanes, Step, WARP};
@@ -572,8 +573,20 @@ impl<'a> Block<'a> {
         let register_bytes = (bases[0] + to.units) as usize * lanes * 4;
         let predicate_bytes = (bases[1] + to.predicates) as usize * self.warps * 4;
         let depth = caller.depth + 1;
+        // The callee keeps its return address in a register as long as it calls nobody.
+        let saved = if caller.depth > 0 {
+            CALL_STACK_BYTES
+        } else {
+            0
+        };
+        let caller_stack = caller
+            .stack_bytes
+            .max(from.stack_bytes)
+            .saturating_add(saved);
+        let stack_bytes = caller_stack.saturating_add(to.stack_bytes);
         let local_bytes = local as usize * lanes;
         if depth > MAX_CALL_DEPTH
+            || stack_bytes > self.launch.stack_bytes
             || local > MAX_LOCAL_BYTES_PER_THREAD + to.outgoing_bytes
             || register_bytes + local_bytes > MAX_BLOCK_STATE_BYTES
         {
@@ -596,7 +609,14 @@ impl<'a> Block<'a> {
         self.state.local = buffers.local.pointer();
         self.state.local_bytes = self.state.local_bytes.max(local);
         let parent = self.current.frame;
-        let frame = Frame::new(parent, self.current.pc + 1, function, bases, depth);
+        let frame = Frame::new(
+            parent,
+            self.current.pc + 1,
+            function,
+            bases,
+            depth,
+            stack_bytes,
+        );
         self.current.frame = buffers.frames.call(frame);
         buffers.frames.release(parent);
         self.current.pc = to.entry;

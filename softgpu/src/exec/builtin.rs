@@ -96,6 +96,8 @@ impl Call<'_> {
 struct Packed<'a, 'b> {
     call: &'a Call<'b>,
     next: u64,
+    /// Bytes of all strings.
+    string_bytes: usize,
     error: Option<BuiltinError>,
 }
 
@@ -118,10 +120,10 @@ impl Arguments for Packed<'_, '_> {
     }
 
     fn string(&mut self, address: u64) -> Option<Vec<u8>> {
-        self.call
-            .string(address)
-            .map_err(|error| self.error = Some(error))
-            .ok()
+        let string = self.call.string(address);
+        let string = string.map_err(|error| self.error = Some(error)).ok()?;
+        self.string_bytes += string.len();
+        Some(string)
     }
 }
 
@@ -191,14 +193,16 @@ fn print(launch: &Launch<'_>, call: &mut Call<'_>) -> Result<(), BuiltinError> {
         let mut arguments = Packed {
             call,
             next: values,
+            string_bytes: 0,
             error: None,
         };
         let mut out = Vec::new();
         let used = printf::format(&text, &mut arguments, &mut out);
+        let stored_bytes = printf::stored_bytes(used, arguments.string_bytes);
         if let Some(error) = arguments.error {
             return Err(error);
         }
-        launch.printf.write(&out);
+        launch.printf.write(&out, stored_bytes);
         used as i32
     };
     call.set_result(16, u64::from(result as u32), 4);

@@ -8,6 +8,7 @@
 
 mod bulk;
 mod image;
+mod needs;
 mod operands;
 mod operations;
 
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use super::code::{Code, ConstantPool, Flow, More, Operand};
 use super::lanes::{Execute, Lanes, Step};
 use super::level::CpuLevel;
+pub(crate) use needs::{CALL_STACK_BYTES, Needs};
+
 use crate::ir::{
     AddressBase, Function, FunctionId, Instruction, Kernel, Module, Op, RegisterCounts, Src, Symbol,
 };
@@ -35,6 +38,7 @@ pub(crate) struct Program {
     pub(crate) accesses: usize,
     /// Upper 32 bits of this module's function pointers, without the window base.
     pub(crate) module_number: u32,
+    pub(crate) needs: Needs,
 }
 
 /// A function of a program; number 0 is the kernel.
@@ -49,6 +53,8 @@ pub(crate) struct FunctionCode {
     pub(crate) predicates: u32,
     /// Bytes of a local frame, a multiple of 16.
     pub(crate) local_bytes: u32,
+    /// Bytes of the thread's stack that an activation takes.
+    pub(crate) stack_bytes: u32,
     /// Bytes past the frame that calls may use.
     pub(crate) outgoing_bytes: u32,
     lines: Vec<u32>,
@@ -128,7 +134,9 @@ pub(crate) fn decode(surroundings: &Surroundings<'_>, kernel: &Kernel) -> Progra
         ..
     } = decoder;
     let module_number = surroundings.module_number;
+    let needs = Needs::of(&codes, &functions);
     Program {
+        needs,
         codes,
         functions,
         constants,
@@ -226,6 +234,7 @@ impl Decoder<'_> {
             units: registers.w32 + 2 * registers.w64,
             predicates: registers.predicates,
             local_bytes: function.local_bytes.next_multiple_of(16),
+            stack_bytes: function.variable_bytes,
             outgoing_bytes: outgoing_bytes(function),
             lines: function.lines.clone(),
         });

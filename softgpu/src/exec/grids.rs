@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::fault::{Access, Fault, Location};
 use super::launch::{LaunchConfig, LaunchOptions, LaunchStatistics, launch_grid};
 use super::module::{KernelId, LoadedModule};
-use crate::limits::{DEVICE_LAUNCH_THREADS_MAX, DEVICE_LAUNCHES_MAX};
+use crate::limits::DEVICE_LAUNCH_THREADS_MAX;
 use crate::memory::Memory;
 
 /// A launch by a kernel.
@@ -260,7 +260,7 @@ impl Grids for Handle<'_, '_> {
 
     fn submit(&self, key: StreamKey, item: Item) -> bool {
         let mut state = self.tree.state.lock();
-        if state.pending >= DEVICE_LAUNCHES_MAX {
+        if state.pending >= self.tree.options.pending_launches_max {
             return false;
         }
         state.push(self.grid, key, item);

@@ -110,6 +110,8 @@ pub(crate) struct Frame {
     /// First byte of local memory.
     pub(crate) local_base: u32,
     pub(crate) depth: u32,
+    /// Bytes of the thread's stack up to the end of this frame.
+    pub(crate) stack_bytes: u32,
     references: u32,
 }
 
@@ -136,6 +138,7 @@ impl Frames {
             predicate_base: 0,
             local_base: 0,
             depth: 0,
+            stack_bytes: 0,
             references: 1,
         });
     }
@@ -201,6 +204,7 @@ impl Frame {
         function: u32,
         [register_base, predicate_base, local_base]: [u32; 3],
         depth: u32,
+        stack_bytes: u32,
     ) -> Self {
         Self {
             parent,
@@ -210,6 +214,7 @@ impl Frame {
             predicate_base,
             local_base,
             depth,
+            stack_bytes,
             references: 0,
         }
     }
@@ -223,7 +228,7 @@ mod tests {
     fn equal_stacks_share_a_frame_and_unused_ones_go() {
         let mut frames = Frames::default();
         frames.reset();
-        let child = |return_pc| Frame::new(0, return_pc, 1, [8, 2, 16], 1);
+        let child = |return_pc| Frame::new(0, return_pc, 1, [8, 2, 16], 1, 0);
         let a = frames.call(child(5));
         let b = frames.call(child(5));
         let c = frames.call(child(9));

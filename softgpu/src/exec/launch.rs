@@ -24,8 +24,9 @@ use super::special::{ClusterValues, LaneTables, SpecialValues};
 use super::urgency::Urgency;
 use crate::ir::{FunctionId, Kernel};
 use crate::limits::{
-    FUNCTION_WINDOW_BASE, MAX_BLOCK_DIMENSIONS, MAX_CLUSTER_BLOCKS, MAX_GRID_DIMENSIONS,
-    MAX_THREADS_PER_BLOCK, SHARED_BYTES_PER_BLOCK_MAX,
+    DEVICE_LAUNCHES_MAX, FUNCTION_WINDOW_BASE, MAX_BLOCK_DIMENSIONS, MAX_CLUSTER_BLOCKS,
+    MAX_GRID_DIMENSIONS, MAX_LOCAL_BYTES_PER_THREAD, MAX_THREADS_PER_BLOCK,
+    SHARED_BYTES_PER_BLOCK_MAX,
 };
 use crate::memory::Memory;
 use crate::printf::PrintfSink;
@@ -81,6 +82,28 @@ pub struct LaunchOptions<'a> {
     pub device: Option<&'a dyn DeviceFacts>,
     /// Where kernels allocate; without it, in device memory without a limit.
     pub heap: Option<&'a Heap>,
+    /// Bytes of stack that a thread has where its kernel does not need more in any case: recursion
+    /// beyond is a [`Fault::StackOverflow`].
+    pub stack_bytes: u32,
+    /// Launches by kernels that may wait to begin.
+    pub pending_launches_max: usize,
+}
+
+impl<'a> LaunchOptions<'a> {
+    /// One worker, and no limits but the device's.
+    #[must_use]
+    pub fn new(printf: &'a dyn PrintfSink) -> Self {
+        Self {
+            printf,
+            workers: 1,
+            cancel: None,
+            priority: 0,
+            device: None,
+            heap: None,
+            stack_bytes: MAX_LOCAL_BYTES_PER_THREAD,
+            pending_launches_max: DEVICE_LAUNCHES_MAX,
+        }
+    }
 }
 
 /// What a launch did.
@@ -123,6 +146,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) grids: Option<&'a dyn Grids>,
     pub(crate) device: Option<&'a dyn DeviceFacts>,
     heap: Option<&'a Heap>,
+    /// Bytes of stack of a thread.
+    pub(crate) stack_bytes: u32,
 }
 
 impl Launch<'_> {
@@ -279,6 +304,7 @@ pub(crate) fn launch_grid(
         grids,
         device: options.device,
         heap: options.heap,
+        stack_bytes: options.stack_bytes.max(program.needs.stack_bytes),
     };
     Scheduler::new(&launch, options.priority).run(options.workers.max(1))
 }

@@ -167,6 +167,14 @@ impl LoadedModule {
         Some((kernel, program))
     }
 
+    /// Whether a kernel calls `printf`, and whether it calls `malloc` or `free`.
+    #[must_use]
+    pub fn side_effects(&self, id: KernelId) -> (bool, bool) {
+        self.program(id).map_or((false, false), |(_, program)| {
+            (program.needs.prints, program.needs.allocates)
+        })
+    }
+
     /// One allocation for all small variables, so that a module with thousands of them stays small.
     fn place(&mut self, placed: &HashMap<usize, u64>) -> Result<(), LoadError> {
         let mut offsets = Vec::with_capacity(self.module.variables.len());

@@ -56,6 +56,8 @@ pub(super) struct Lowering<'p, 'm, 'a> {
     scopes: Vec<u32>,
     scope_count: u32,
     pub(super) frame: ir::ParameterArea,
+    /// Bytes of the frame that are `.local` variables.
+    variable_bytes: u32,
     pub(super) call_site_params: Vec<CallSiteParam>,
     next_local_shared: usize,
     next_local_variable: usize,
@@ -88,6 +90,7 @@ pub(super) fn lower(
         scopes: vec![0],
         scope_count: 1,
         frame: ir::ParameterArea::default(),
+        variable_bytes: 0,
         call_site_params: Vec::new(),
         next_local_shared: program.first_local_shared[index],
         next_local_variable: program.first_local_variable[index],
@@ -203,6 +206,7 @@ impl<'m, 'a> Lowering<'_, 'm, 'a> {
             name: self.function.name.to_owned(),
             registers,
             local_bytes: self.frame.bytes().next_multiple_of(frame_alignment),
+            variable_bytes: self.variable_bytes,
             code: self.code,
             lines: self.lines,
         }
@@ -383,6 +387,7 @@ impl<'m, 'a> Lowering<'_, 'm, 'a> {
                     return Err(format!("Local variable {} is too large", variable.name));
                 };
                 let offset = self.allocate_frame(size, alignment)?;
+                self.variable_bytes = self.variable_bytes.saturating_add(size);
                 self.declare(variable.name, Named::Local(offset))
             }
             StateSpace::Shared if variable.linkage == Linkage::Extern => {

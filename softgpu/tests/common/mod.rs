@@ -54,7 +54,7 @@ pub(crate) struct Printed {
 }
 
 impl PrintfSink for Printed {
-    fn write(&self, text: &[u8]) {
+    fn write(&self, text: &[u8], _: usize) {
         self.text.lock().extend_from_slice(text);
     }
 
@@ -175,12 +175,8 @@ impl Device {
         );
         let id = self.module.kernel(kernel).unwrap();
         let options = LaunchOptions {
-            printf: &self.printed,
             workers: 2,
-            cancel: None,
-            priority: 0,
-            device: None,
-            heap: None,
+            ..LaunchOptions::new(&self.printed)
         };
         launch(&self.module, id, config, &arguments.block, &options).map(|_| ())
     }

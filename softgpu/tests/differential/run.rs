@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use gvirtus_softgpu::exec::{LaunchConfig, LaunchOptions, LoadedModule, launch};
 use gvirtus_softgpu::memory::Memory;
-use gvirtus_softgpu::printf::StdoutSink;
+use gvirtus_softgpu::printf::Fifo;
 use gvirtus_softgpu::{lower, ptx};
 
 use super::evaluate::{Outcome, evaluate};
@@ -111,13 +111,10 @@ impl Machine {
             cluster: None,
         };
         let cancel = AtomicBool::new(false);
+        let fifo = Fifo::new(1 << 20);
         let options = LaunchOptions {
-            printf: &StdoutSink::new(),
-            workers: 1,
             cancel: Some(&cancel),
-            priority: 0,
-            device: None,
-            heap: None,
+            ..LaunchOptions::new(&fifo)
         };
         launch(module, kernel, &config, &parameters, &options)
             .map_err(|fault| format!("it faults: {fault}"))?;

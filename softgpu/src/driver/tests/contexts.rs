@@ -115,10 +115,14 @@ fn limits_are_kept() {
     assert_eq!(call!(cuCtxSetLimit(depth, 3)), SUCCESS);
     assert_eq!(get!(cuCtxGetLimit(_, depth)), 3_usize);
     let persisting = CUlimit::CU_LIMIT_PERSISTING_L2_CACHE_SIZE;
-    assert_eq!(
-        call!(cuCtxSetLimit(persisting, 1 << 20)),
-        CUresult::CUDA_ERROR_UNSUPPORTED_LIMIT
-    );
+    assert_eq!(call!(cuCtxSetLimit(persisting, 1 << 20)), SUCCESS);
+    assert_eq!(get!(cuCtxGetLimit(_, persisting)), 1_usize << 20);
+    assert_eq!(call!(cuCtxSetLimit(persisting, 1 << 40)), SUCCESS);
+    assert_eq!(get!(cuCtxGetLimit(_, persisting)), 3_usize << 20);
+    let fetch = CUlimit::CU_LIMIT_MAX_L2_FETCH_GRANULARITY;
+    assert_eq!(call!(cuCtxSetLimit(fetch, 1000)), SUCCESS);
+    assert_eq!(get!(cuCtxGetLimit(_, fetch)), 128_usize);
+    assert_eq!(call!(cuCtxSetLimit(depth, 25)), INVALID_VALUE);
     assert_eq!(
         call!(cuCtxGetLimit(&raw mut value, CUlimit(77))),
         INVALID_VALUE

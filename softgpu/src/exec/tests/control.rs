@@ -134,6 +134,57 @@ fn endless_recursion_overflows_the_stack() {
 }
 
 #[test]
+fn recursion_ends_where_the_stack_does() {
+    let device = Device::new();
+    let outcome = |depth: u32, stack_bytes| {
+        let mut code = prologue();
+        code.extend([
+            store(
+                Space::Local,
+                MemType::U32,
+                Address::callee(0),
+                imm(depth.into()),
+            ),
+            Op::Call {
+                callee: Callee::Function(FunctionId(1)),
+            },
+        ]);
+        let kernel = TestKernel {
+            others: vec![recursive()],
+            ..TestKernel::ops(code)
+        };
+        let loaded = LoadedModule::instantiate(kernel.module(), &device.memory).unwrap();
+        let options = LaunchOptions {
+            stack_bytes,
+            ..LaunchOptions::new(&device.printed)
+        };
+        let config = LaunchConfig {
+            grid: [1; 3],
+            block: [32, 1, 1],
+            ..LaunchConfig::default()
+        };
+        let parameters = device.words(32).to_le_bytes();
+        launch(
+            &loaded,
+            loaded.kernel("k").unwrap(),
+            &config,
+            &parameters,
+            &options,
+        )
+    };
+    // An activation takes 8 bytes for its variables, and 8 for the return address if it calls.
+    assert!(outcome(62, 1000).is_ok());
+    assert!(matches!(
+        outcome(63, 1000),
+        Err(Fault::StackOverflow { .. })
+    ));
+    assert!(outcome(63, 1024).is_ok());
+    // What each function needs once is there whatever the limit is.
+    assert!(outcome(0, 0).is_ok());
+    assert!(matches!(outcome(2, 0), Err(Fault::StackOverflow { .. })));
+}
+
+#[test]
 fn function_pointers_may_differ_from_lane_to_lane() {
     let constant = |value| {
         let store = store(Space::Local, MemType::U32, Address::frame(0), imm(value));
@@ -449,12 +500,9 @@ fn an_endless_launch_can_be_cancelled() {
     let loaded = LoadedModule::instantiate(module, &device.memory).unwrap();
     let cancel = AtomicBool::new(false);
     let options = LaunchOptions {
-        printf: &device.printed,
         workers: 2,
         cancel: Some(&cancel),
-        priority: 0,
-        device: None,
-        heap: None,
+        ..LaunchOptions::new(&device.printed)
     };
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -355,14 +355,7 @@ fn variables_are_initialised_and_relocated() {
         device.read(other, 1)[0] & 0xffff,
         (address + 4) as u32 & 0xffff
     );
-    let options = LaunchOptions {
-        printf: &device.printed,
-        workers: 1,
-        cancel: None,
-        priority: 0,
-        device: None,
-        heap: None,
-    };
+    let options = LaunchOptions::new(&device.printed);
     let kernel = loaded.kernel("k").unwrap();
     launch(&loaded, kernel, &config(1, 1), &out.to_le_bytes(), &options).unwrap();
     assert_eq!(device.read(out, 1), [42]);

@@ -25,7 +25,7 @@ pub(super) struct Captured {
 }
 
 impl PrintfSink for Captured {
-    fn write(&self, text: &[u8]) {
+    fn write(&self, text: &[u8], _: usize) {
         self.text.lock().extend_from_slice(text);
     }
 
@@ -188,12 +188,8 @@ impl Device {
         loaded.set_level(self.level);
         let kernel = loaded.kernel("k").unwrap();
         let options = LaunchOptions {
-            printf: &self.printed,
             workers: self.workers,
-            cancel: None,
-            priority: 0,
-            device: None,
-            heap: None,
+            ..LaunchOptions::new(&self.printed)
         };
         launch(&loaded, kernel, &config, parameters, &options)
     }
@@ -313,6 +309,7 @@ pub(super) fn function(name: &str, code: Vec<Instruction>, local_bytes: u32) -> 
             predicates: 16,
         },
         local_bytes,
+        variable_bytes: local_bytes,
         code,
         lines,
     }
