@@ -8,11 +8,13 @@
 //! - [`proc_address`] answers `cuGetProcAddress` from that table.
 //! - [`export_tables`] are the private tables of `cuGetExportTable`, which NVIDIA's cudart needs.
 //! - [`error_name`] and [`error_string`] are the texts of `cuGetErrorName` and `cuGetErrorString`.
+//! - [`copy_batch`] reads the arguments of batches of copies.
 //! - [`advice`] keeps hints about managed memory.
 //! - [`guard`], [`unsupported`] and [`log!`] are what every export runs through.
 
 pub mod advice;
 pub mod codegen;
+pub mod copy_batch;
 mod error_texts;
 mod export;
 pub mod export_tables;

@@ -154,6 +154,15 @@ impl Array {
         });
         is_inside && at[0].is_multiple_of(texel) && shape[0].is_multiple_of(texel)
     }
+
+    /// Bytes of an element.
+    ///
+    /// # Errors
+    ///
+    /// `CUDA_ERROR_NOT_SUPPORTED` for formats that are not plain.
+    pub(crate) fn element_bytes(&self) -> Result<usize, CUresult> {
+        texel_bytes(&self.descriptor).ok_or(CUresult::CUDA_ERROR_NOT_SUPPORTED)
+    }
 }
 
 /// Bytes of a texel of a plain format.

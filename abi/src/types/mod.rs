@@ -51,6 +51,10 @@ pub const CUDA_ARRAY3D_SURFACE_LDST: u32 = 0x02;
 pub const CUDA_ARRAY3D_CUBEMAP: u32 = 0x04;
 /// Textures may gather from the array.
 pub const CUDA_ARRAY3D_TEXTURE_GATHER: u32 = 0x08;
+/// Flag of an array some of whose memory may be missing.
+pub const CUDA_ARRAY3D_SPARSE: u32 = 0x40;
+/// Flag of an array whose memory is mapped later.
+pub const CUDA_ARRAY3D_DEFERRED_MAPPING: u32 = 0x80;
 
 /// Flags of textures, as `cuda.h` defines them: integers stay integers.
 pub const CU_TRSF_READ_AS_INTEGER: u32 = 0x01;

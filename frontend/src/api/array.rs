@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Arrays and mipmapped arrays: made with one round trip, ended with none.
 
-use gvirtus_abi::{CUDA_ARRAY_DESCRIPTOR, CUDA_ARRAY3D_DESCRIPTOR, CUarray, CUmipmappedArray};
+use gvirtus_abi::{
+    CUDA_ARRAY_DESCRIPTOR, CUDA_ARRAY_MEMORY_REQUIREMENTS, CUDA_ARRAY_SPARSE_PROPERTIES,
+    CUDA_ARRAY3D_DEFERRED_MAPPING, CUDA_ARRAY3D_DESCRIPTOR, CUDA_ARRAY3D_SPARSE, CUarray, CUdevice,
+    CUmipmappedArray,
+};
 use gvirtus_protocol::command::{ArrayCreate, ArrayLevel};
 use gvirtus_protocol::opcode::{self, Opcode};
 use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::{U32, U64};
 
-use super::{Status, put, required};
+use super::{INVALID_VALUE, Status, put, required};
 use crate::array::{Array, Mipmap, level_descriptor};
 use crate::process::session;
 use crate::session::Session;
@@ -104,6 +108,72 @@ pub unsafe fn cuArray3DGetDescriptor_v2(
     let descriptor = session.arrays.array(hArray)?.descriptor;
     // SAFETY: the caller's promise.
     unsafe { put(pArrayDescriptor, descriptor) }
+}
+
+/// Memory that is mapped into an array later cannot be had, so of every array these are refused.
+fn check_has(descriptor: &CUDA_ARRAY3D_DESCRIPTOR, flag: u32, what: &'static str) -> Status {
+    match descriptor.Flags & flag {
+        0 => Err(INVALID_VALUE),
+        _ => Err(gvirtus_driver_face::unsupported(what)),
+    }
+}
+
+/// `cuArrayGetSparseProperties`.
+pub unsafe fn cuArrayGetSparseProperties(
+    sparseProperties: *mut CUDA_ARRAY_SPARSE_PROPERTIES,
+    array: CUarray,
+) -> Status {
+    let session = session()?;
+    required(sparseProperties)?;
+    let descriptor = session.arrays.array(array)?.descriptor;
+    check_has(
+        &descriptor,
+        CUDA_ARRAY3D_SPARSE,
+        "properties of a sparse array",
+    )
+}
+
+/// `cuMipmappedArrayGetSparseProperties`.
+pub unsafe fn cuMipmappedArrayGetSparseProperties(
+    sparseProperties: *mut CUDA_ARRAY_SPARSE_PROPERTIES,
+    mipmap: CUmipmappedArray,
+) -> Status {
+    let session = session()?;
+    required(sparseProperties)?;
+    let descriptor = session.arrays.mipmap(mipmap)?.descriptor;
+    check_has(
+        &descriptor,
+        CUDA_ARRAY3D_SPARSE,
+        "properties of a sparse array",
+    )
+}
+
+/// `cuArrayGetMemoryRequirements`: of arrays whose memory is mapped later.
+pub unsafe fn cuArrayGetMemoryRequirements(
+    memoryRequirements: *mut CUDA_ARRAY_MEMORY_REQUIREMENTS,
+    array: CUarray,
+    device: CUdevice,
+) -> Status {
+    let session = session()?;
+    required(memoryRequirements)?;
+    session.device(device)?;
+    let descriptor = session.arrays.array(array)?.descriptor;
+    let flag = CUDA_ARRAY3D_DEFERRED_MAPPING;
+    check_has(&descriptor, flag, "memory requirements of an array")
+}
+
+/// `cuMipmappedArrayGetMemoryRequirements`: of arrays whose memory is mapped later.
+pub unsafe fn cuMipmappedArrayGetMemoryRequirements(
+    memoryRequirements: *mut CUDA_ARRAY_MEMORY_REQUIREMENTS,
+    mipmap: CUmipmappedArray,
+    device: CUdevice,
+) -> Status {
+    let session = session()?;
+    required(memoryRequirements)?;
+    session.device(device)?;
+    let descriptor = session.arrays.mipmap(mipmap)?.descriptor;
+    let flag = CUDA_ARRAY3D_DEFERRED_MAPPING;
+    check_has(&descriptor, flag, "memory requirements of an array")
 }
 
 /// `cuArrayDestroy`: posted. A level ends with its mipmapped array.

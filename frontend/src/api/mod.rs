@@ -28,6 +28,7 @@ mod captured;
 mod cluster;
 mod context;
 mod copy;
+mod copy_batch;
 mod copy_box;
 mod device;
 mod event;
@@ -69,6 +70,7 @@ pub use self::context::*;
 // Nor this one.
 pub use self::context::cuCtxSetCacheConfig;
 pub use self::copy::*;
+pub use self::copy_batch::*;
 pub use self::copy_box::*;
 pub use self::device::*;
 pub use self::event::*;

@@ -11,6 +11,7 @@ use gvirtus_abi::{CUDA_MEMCPY2D, CUarray, CUdeviceptr, CUmemorytype, CUresult, C
 use gvirtus_graph::{Memcpy, Payload, capture};
 
 use super::allocations::{Place, place, writable_place};
+use super::copy_array;
 use super::graph::stream_of;
 use super::limits::{SHORT_COPY_BYTES, STAGED_COPY_BYTES};
 use super::scheduler::{Placement, SCHEDULER};
@@ -214,18 +215,22 @@ fn now(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
     target.context().error.check()
 }
 
-pub(super) fn asynchronous(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
-    if capture::is_possible() {
-        let stream = stream_of(target);
-        let is_captured = match transfer.bytes() {
-            0 => capture::is_captured(&stream)?,
-            _ => capture::record(&stream, || transfer.payload(target))?,
-        };
-        if is_captured {
-            return Ok(());
-        }
+/// Whether there is nothing to be done, because the copy has become a node of a graph or has no
+/// bytes.
+fn is_settled(target: &Target, transfer: &Transfer) -> Result<bool, CUresult> {
+    let is_empty = transfer.bytes() == 0;
+    if !capture::is_possible() {
+        return Ok(is_empty);
     }
-    if transfer.bytes() == 0 {
+    let stream = stream_of(target);
+    Ok(match is_empty {
+        true => capture::is_captured(&stream).map(|_| true)?,
+        false => capture::record(&stream, || transfer.payload(target))?,
+    })
+}
+
+pub(super) fn asynchronous(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
+    if is_settled(target, &transfer)? {
         return Ok(());
     }
     match transfer.places()? {
@@ -258,14 +263,11 @@ pub(super) fn asynchronous(target: &Target, transfer: Transfer) -> Result<(), CU
 /// An asynchronous copy whose source has been read when this returns, though the stream may not
 /// have come to it.
 pub(super) fn with_source_now(target: &Target, transfer: Transfer) -> Result<(), CUresult> {
-    if capture::is_possible() && capture::record(&stream_of(target), || transfer.payload(target))? {
+    if is_settled(target, &transfer)? {
         return Ok(());
     }
-    if transfer.bytes() == 0 {
-        return Ok(());
-    }
-    transfer.places()?;
-    if transfer.bytes() > STAGED_COPY_BYTES {
+    let (to, _) = transfer.places()?;
+    if to == Place::Pageable || transfer.bytes() > STAGED_COPY_BYTES {
         return now(target, transfer);
     }
     let staged = transfer.stage();
