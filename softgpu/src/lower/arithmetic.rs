@@ -7,6 +7,8 @@ use crate::ir::{
 };
 use crate::ptx::{Operand, ScalarType};
 
+mod guarded;
+
 use super::error::Result;
 use super::function::Lowering;
 use super::instruction::Inst;
@@ -190,9 +192,20 @@ fn lower_fma<'m, 'a>(
         return Err(format!("no such instruction of {ty:?}"));
     }
     let relu = inst.take("relu");
+    let is_guarded = inst.take("oob");
     let (mode, rounded) = take_mode_and_presence(inst, float)?;
     if !rounded {
         return Err("it needs a rounding mode".to_owned());
+    }
+    if is_guarded {
+        if mode.flush || mode.saturate || !is_small(float) {
+            return Err("this combination with .oob is not supported".to_owned());
+        }
+        let op = match relu {
+            true => TernaryOp::FmaRelu(float),
+            false => TernaryOp::Fma(float, mode),
+        };
+        return guarded::lower_fma(l, op, ty, inst.finish()?);
     }
     let op = match (relu, is_small(float)) {
         (false, _) => TernaryOp::Fma(float, mode),

@@ -4,7 +4,7 @@
 //! their users cannot tell from a copy that was very fast.
 
 use crate::ir::{
-    Address, AtomicOp, AtomicType, CopyBulk, MemoryBarrierOp, MemoryOrder, Op, Space, Src,
+    Address, AtomicOp, AtomicType, CopyBulk, MemoryBarrierOp, MemoryOrder, Op, Space, Src, UnaryOp,
 };
 use crate::ptx::{Operand, ScalarType};
 
@@ -107,21 +107,47 @@ fn take_reduction(inst: &mut Inst<'_, '_>) -> Result<(AtomicOp, AtomicType)> {
 }
 
 /// Tells the barrier of an operand that so many bytes have come.
-fn complete<'a>(l: &mut Lowering<'_, '_, 'a>, barrier: &Operand<'a>, bytes: u32) -> Result<()> {
-    let (space, address) = l.address(barrier, Space::Shared)?;
+fn complete<'a>(
+    l: &mut Lowering<'_, '_, 'a>,
+    barrier: &Operand<'a>,
+    space: Space,
+    bytes: u32,
+) -> Result<()> {
+    let address = shared_address(l, barrier, space)?;
     l.emit(Op::MemoryBarrier {
-        space,
+        space: Space::Shared,
         address,
         op: MemoryBarrierOp::CompleteBytes(Src::Imm(bytes.into())),
     });
     Ok(())
 }
 
-fn take_completion(inst: &mut Inst<'_, '_>) -> Result<()> {
-    if take_space(inst) == Space::Shared && inst.take(COMPLETES_BYTES) {
-        return Ok(());
+fn take_completion(inst: &mut Inst<'_, '_>) -> Result<Space> {
+    let space = take_space(inst);
+    if matches!(space, Space::Shared | Space::Generic) && inst.take(COMPLETES_BYTES) {
+        return Ok(space);
     }
     Err("it needs .shared::cluster and .mbarrier::complete_tx::bytes".to_owned())
+}
+
+/// The address in the cluster's shared memory: of a generic one, the lower half.
+fn shared_address<'a>(
+    l: &mut Lowering<'_, '_, 'a>,
+    operand: &Operand<'a>,
+    space: Space,
+) -> Result<Address> {
+    let (found, address) = l.address(operand, space)?;
+    if found != Space::Generic {
+        return Ok(address);
+    }
+    let value = l.address_value(&address)?;
+    let dst = l.temporary32()?;
+    l.emit(Op::Unary {
+        op: UnaryOp::LowHalf64,
+        dst,
+        a: value,
+    });
+    Ok(Address::new(dst, 0))
 }
 
 /// `st.async{.weak}.shared::cluster.mbarrier::complete_tx::bytes{.vec}.type [a], b, [mbar]`
@@ -130,7 +156,7 @@ pub(super) fn lower_store<'m, 'a>(
     inst: &mut Inst<'m, 'a>,
 ) -> Result<()> {
     inst.take("weak");
-    take_completion(inst)?;
+    let space = take_completion(inst)?;
     let count = take_vector(inst);
     let ty = inst.take_type()?;
     let [address, data, barrier] = inst.finish()?;
@@ -142,15 +168,15 @@ pub(super) fn lower_store<'m, 'a>(
     for element in &elements {
         src.push(l.source(element, ty)?);
     }
-    let (space, address) = l.address(address, Space::Shared)?;
+    let address = shared_address(l, address, space)?;
     l.emit(Op::Store {
-        space,
+        space: Space::Shared,
         ty: memory_type(ty)?,
         order: MemoryOrder::Weak,
         address,
         src,
     });
-    complete(l, barrier, ty.size_bytes() * count as u32)
+    complete(l, barrier, space, ty.size_bytes() * count as u32)
 }
 
 /// `red.async{.relaxed.cluster}.shared::cluster.mbarrier::complete_tx::bytes.op.type [a], b,
@@ -160,7 +186,7 @@ pub(super) fn lower_reduction<'m, 'a>(
     inst: &mut Inst<'m, 'a>,
 ) -> Result<()> {
     let order = take_order(inst, MemoryOrder::Relaxed);
-    take_completion(inst)?;
+    let space = take_completion(inst)?;
     let (op, ty) = {
         let op = inst.take_any(atomic_op).ok_or("it has no operation")?;
         (op, inst.take_type()?)
@@ -171,9 +197,9 @@ pub(super) fn lower_reduction<'m, 'a>(
     let atomic = atomic.ok_or_else(|| format!("no such reduction of {ty:?}"))?;
     let [address, a, barrier] = inst.finish()?;
     let a = l.source(a, ty)?;
-    let (space, address): (Space, Address) = l.address(address, Space::Shared)?;
+    let address = shared_address(l, address, space)?;
     l.emit(Op::Atomic {
-        space,
+        space: Space::Shared,
         op,
         ty: atomic,
         order,
@@ -182,5 +208,5 @@ pub(super) fn lower_reduction<'m, 'a>(
         a,
         b: None,
     });
-    complete(l, barrier, ty.size_bytes())
+    complete(l, barrier, space, ty.size_bytes())
 }

@@ -45,10 +45,11 @@ pub(super) fn lower_address<'m, 'a>(
     l: &mut Lowering<'_, 'm, 'a>,
     inst: &mut Inst<'m, 'a>,
 ) -> Result<()> {
-    let is_shared = inst.take("shared::cluster");
+    inst.take("shared::cluster");
     let ty = inst.take_type()?;
     let is_wide = match ty {
-        ScalarType::U32 if is_shared => false,
+        // The lower half of a generic address is what matters, so the space makes no difference.
+        ScalarType::U32 => false,
         ScalarType::U64 => true,
         _ => return Err(format!("no address of type {ty:?} is taken here")),
     };

@@ -2,6 +2,7 @@
 //! `cvt` in all its forms.
 
 mod float8;
+mod pack;
 
 use crate::ir::{
     self, BinaryOp, FloatType, IntType, MinMaxMode, Op, Reg, Rounding, Src, UnaryOp, Width,
@@ -45,7 +46,7 @@ fn take_rounding(inst: &mut Inst<'_, '_>) -> Option<(Rounding, bool)> {
 
 pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
     if inst.take("pack") {
-        return lower_pack(l, inst);
+        return pack::lower(l, inst);
     }
     let rounding = take_rounding(inst);
     let mode = Mode {
@@ -76,6 +77,9 @@ pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a
             if mode.finite {
                 return lower_finite(l, inst, to, from, mode);
             }
+            if to != from && [to, from].iter().all(|&ty| is_small(ty)) {
+                return lower_between_small(l, inst, to, from, mode);
+            }
             lower_scalar(l, inst, to, from, mode)
         }
     }
@@ -86,7 +90,7 @@ impl Mode {
     /// there, `.ftz` where a single-precision value is involved.
     fn check(self, to: ScalarType, from: ScalarType) -> Result<()> {
         let (to_float, from_float) = (is_float(to), is_float(from));
-        let small = |ty| matches!(ty, ScalarType::F16 | ScalarType::Bf16);
+        let small = is_small;
         let needs = match (to_float, from_float) {
             (true, true) => to.size_bytes() < from.size_bytes(),
             (false, true) | (true, false) => true,
@@ -99,8 +103,12 @@ impl Mode {
             (false, true) => !has_integral,
             (true, false) => self.integral || self.rounding.is_none(),
             (true, true) if to == from => self.rounding.is_some() && !self.integral,
-            // Between bf16 and f16 neither holds the other; PTX has no such conversion.
-            (true, true) if small(to) && small(from) => true,
+            // Between bf16 and f16 neither holds the other; without a mode, to nearest even.
+            (true, true) if small(to) && small(from) => {
+                self.integral || self.flush || self.saturate
+            }
+            // The assembler takes a mode here, where nothing is rounded.
+            (true, true) if from == ScalarType::Bf16 => self.integral,
             (true, true) => self.integral && needs || self.rounding.is_none() == needs,
         };
         if bad {
@@ -119,6 +127,39 @@ impl Mode {
         }
         Ok(())
     }
+}
+
+fn is_small(ty: ScalarType) -> bool {
+    matches!(ty, ScalarType::F16 | ScalarType::Bf16)
+}
+
+/// `cvt{.rnd}.bf16.f16` and `cvt{.rnd}.f16.bf16`, by way of f32, which holds both exactly.
+fn lower_between_small<'m, 'a>(
+    l: &mut Lowering<'_, 'm, 'a>,
+    inst: &mut Inst<'m, 'a>,
+    to: ScalarType,
+    from: ScalarType,
+    mode: Mode,
+) -> Result<()> {
+    let [d, a] = inst.finish()?;
+    let a = l.source(a, from)?;
+    let exact = l.temporary32()?;
+    let single = ir::ScalarType::Float(FloatType::F32);
+    let convert = |to, from, dst, a| Op::Convert {
+        to,
+        from,
+        dst,
+        a,
+        rounding: mode.rounding.unwrap_or_default(),
+        integral: false,
+        flush: false,
+        saturate: false,
+        relu: false,
+    };
+    l.emit(convert(single, scalar_type(from)?, exact, a));
+    let dst = l.destination(d, to)?;
+    l.emit(convert(scalar_type(to)?, single, dst, exact.into()));
+    Ok(())
 }
 
 fn lower_scalar<'m, 'a>(
@@ -448,28 +489,5 @@ fn lower_tf32<'m, 'a>(
             b: Src::Imm(0),
         });
     }
-    Ok(())
-}
-
-/// `cvt.pack.sat.u16.s32 d, a, b` and `cvt.pack.sat.u8.s32.b32 d, a, b, c`
-fn lower_pack<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
-    let saturates = inst.take("sat");
-    let ty = int_type(inst.take_type()?)?;
-    let from = inst.take_type()?;
-    let is_byte = matches!(ty, IntType::U8 | IntType::S8);
-    let has_background = is_byte && inst.take("b32");
-    let known = is_byte || matches!(ty, IntType::U16 | IntType::S16);
-    if !saturates || !known || from != ScalarType::S32 || is_byte != has_background {
-        return Err("no such packing conversion".to_owned());
-    }
-    let (d, a, b, c) = match inst.finish_between(3, 4)? {
-        [d, a, b] if !is_byte => (d, a, b, None),
-        [d, a, b, c] if is_byte => (d, a, b, Some(c)),
-        _ => return Err("it has another number of operands".to_owned()),
-    };
-    let (a, b) = (l.source(a, from)?, l.source(b, from)?);
-    let c = c.map(|c| l.source(c, ScalarType::B32)).transpose()?;
-    let dst = l.destination(d, ScalarType::B32)?;
-    l.emit(Op::ConvertPackInt { ty, dst, a, b, c });
     Ok(())
 }

@@ -72,13 +72,22 @@ fn move_vector<'a>(
     a: &Operand<'a>,
 ) -> Result<()> {
     let mut values = Vec::new();
-    match l.whole_vector(a) {
-        Some(registers) => {
+    let special = match a {
+        Operand::Symbol { name, addend: 0 } => super::special::parts(name),
+        _ => None,
+    };
+    match (special, l.whole_vector(a)) {
+        (Some(parts), _) => {
+            for name in parts {
+                values.push(l.source(&Operand::Symbol { name, addend: 0 }, ty)?);
+            }
+        }
+        (None, Some(registers)) => {
             for register in registers {
                 values.push(element(register, ty)?.into());
             }
         }
-        None => {
+        (None, None) => {
             for operand in l.elements(a) {
                 values.push(l.source(&operand, ty)?);
             }

@@ -16,7 +16,7 @@ use super::error::Result;
 use super::function::Lowering;
 use super::instruction::Inst;
 use super::matrix::{
-    Element, LanePosition, Sum, accumulator_type, elements_of, take_bit_operation,
+    Element, LanePosition, Sum, accumulator_type, elements_of, take_bit_operation, take_rounding,
     with_bit_operation,
 };
 
@@ -126,7 +126,7 @@ fn lower_multiply<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>)
     take_layout(inst)?;
     let shape = take_shape(inst)?;
     let saturate = inst.take("satfinite");
-    inst.take("rn");
+    let rounding = take_rounding(inst);
     let bit_op = take_bit_operation(inst)?;
     let mut names = Vec::new();
     while let Some(name) = inst.take_first() {
@@ -142,6 +142,9 @@ fn lower_multiply<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>)
     if !shape.fits(elements[0]) {
         return Err("no such shape of these types".to_owned());
     }
+    if rounding.is_some() && elements[0] != Element::F64 {
+        return Err("a rounding mode needs .f64".to_owned());
+    }
     let is_int = elements[0].sum() == Sum::S32;
     if saturate && !is_int {
         return Err(".satfinite needs integers".to_owned());
@@ -156,7 +159,7 @@ fn lower_multiply<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>)
     }
     let zeros = vec![Src::Imm(0); c.len()];
     let start = if saturate { &zeros } else { &c };
-    let mut sums = l.multiply_blocks(elements, &a, &b, start)?;
+    let mut sums = l.multiply_blocks(elements, rounding.unwrap_or_default(), &a, &b, start)?;
     if saturate {
         l.add_saturated(&mut sums, &c)?;
     }

@@ -8,7 +8,7 @@ use super::function::Lowering;
 use super::{
     arithmetic, call, cluster, compare, control, convert, data, fragment, image, integer, matrix,
 };
-use super::{memory, stack, synchronize, tensor, video};
+use super::{memory, multimem, stack, synchronize, tensor, video};
 
 /// Most dotted parts of an instruction's name.
 const PARTS_MAX: usize = 16;
@@ -157,6 +157,7 @@ fn dispatch<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Re
         "atom" | "red" => memory::lower_atomic(l, inst),
         "cp" => memory::lower_copy(l, inst),
         "tensormap" => tensor::lower_map(l, inst),
+        "multimem" => multimem::lower(l, inst),
         "mapa" | "getctarank" => cluster::lower_address(l, inst),
         "griddepcontrol" | "setmaxnreg" => control::lower_hint(inst),
         "mbarrier" => synchronize::lower_memory_barrier(l, inst),

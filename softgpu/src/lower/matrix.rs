@@ -272,7 +272,7 @@ impl<'a> Lowering<'_, '_, 'a> {
     /// `sum + a * b` of one register each.
     fn accumulate(
         &mut self,
-        elements: [Element; 2],
+        (elements, rounding): ([Element; 2], Rounding),
         a: &[Src],
         b: &[Src],
         mut sum: Src,
@@ -297,7 +297,13 @@ impl<'a> Lowering<'_, '_, 'a> {
                     Element::Int4x8 { signed: a_signed },
                     Element::Int4x8 { signed: b_signed },
                 ] => TernaryOp::DotProduct4 { a_signed, b_signed },
-                [Element::F64, _] => TernaryOp::Fma(FloatType::F64, FloatMode::default()),
+                [Element::F64, _] => {
+                    let mode = FloatMode {
+                        rounding,
+                        ..FloatMode::default()
+                    };
+                    TernaryOp::Fma(FloatType::F64, mode)
+                }
                 _ => TernaryOp::Fma(FloatType::F32, FloatMode::default()),
             };
             let wide = elements[0] == Element::F64;
@@ -324,6 +330,7 @@ impl<'a> Lowering<'_, '_, 'a> {
     pub(super) fn multiply_blocks(
         &mut self,
         elements: [Element; 2],
+        rounding: Rounding,
         a: &[Vec<Src>],
         b: &[Vec<Src>],
         c: &[Src],
@@ -341,8 +348,12 @@ impl<'a> Lowering<'_, '_, 'a> {
                 for (row, row_factors) in rows.iter().enumerate() {
                     for (block, column_factors) in columns.iter().enumerate() {
                         let at = (row * b.len() + block) * 2 + column as usize;
-                        sums[at] =
-                            self.accumulate(elements, row_factors, column_factors, sums[at])?;
+                        sums[at] = self.accumulate(
+                            (elements, rounding),
+                            row_factors,
+                            column_factors,
+                            sums[at],
+                        )?;
                     }
                 }
             }
@@ -502,6 +513,26 @@ pub(super) fn with_bit_operation(
     }
 }
 
+/// Takes the rounding mode of a multiplication of f64.
+pub(super) fn take_rounding(inst: &mut Inst<'_, '_>) -> Option<Rounding> {
+    inst.take_any(|modifier| {
+        Some(match modifier {
+            "rn" => Rounding::NearestEven,
+            "rz" => Rounding::TowardZero,
+            "rm" => Rounding::Down,
+            "rp" => Rounding::Up,
+            _ => return None,
+        })
+    })
+}
+
+/// Takes the shape, `m…n…k…`, which may stand before or behind the layouts.
+fn take_shape_name(inst: &mut Inst<'_, '_>) -> Result<String> {
+    let is_shape = |modifier: &str| modifier.starts_with('m') && modifier.contains('k');
+    inst.take_any(|modifier| is_shape(modifier).then(|| modifier.to_owned()))
+        .ok_or_else(|| "it has no shape".to_owned())
+}
+
 /// Takes the next modifier, whatever it is.
 fn take_next<'a>(inst: &mut Inst<'_, 'a>) -> Result<&'a str> {
     inst.take_first()
@@ -550,12 +581,13 @@ fn blocks_of(shape: &str, element: Element) -> Option<(&'static [&'static [usize
 
 /// `mma.sync.aligned.shape.row.col{.satfinite}.dtype.atype.btype.ctype d, a, b, c`
 fn lower_mma<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
-    let shape = take_next(inst)?;
+    let shape = take_shape_name(inst)?;
     if !inst.take("row") || !inst.take("col") {
         return Err("it needs .row.col".to_owned());
     }
     let saturate = inst.take("satfinite");
     let bit_op = take_bit_operation(inst)?;
+    let rounding = take_rounding(inst);
     let types = [
         take_next(inst)?,
         take_next(inst)?,
@@ -563,8 +595,11 @@ fn lower_mma<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> R
         take_next(inst)?,
     ];
     let elements = with_bit_operation(elements_of(types)?, bit_op)?;
-    let (row_blocks, column_registers) = blocks_of(shape, elements[0])
+    let (row_blocks, column_registers) = blocks_of(&shape, elements[0])
         .ok_or_else(|| format!("shape {shape} of these types is not supported"))?;
+    if rounding.is_some() && elements[0] != Element::F64 {
+        return Err("a rounding mode needs .f64".to_owned());
+    }
     let is_int = elements[0].sum() == Sum::S32;
     if saturate && (!is_int || bit_op.is_some()) {
         return Err(".satfinite needs integers".to_owned());
@@ -583,7 +618,8 @@ fn lower_mma<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> R
         .collect();
     let zeros = vec![Src::Imm(0); c.len()];
     let start = if saturate { &zeros } else { &c };
-    let mut sums = l.multiply_blocks(elements, &rows, &[b], start)?;
+    let rounding = rounding.unwrap_or_default();
+    let mut sums = l.multiply_blocks(elements, rounding, &rows, &[b], start)?;
     if saturate {
         l.add_saturated(&mut sums, &c)?;
     }

@@ -27,6 +27,7 @@ mod instruction;
 mod integer;
 mod matrix;
 mod memory;
+mod multimem;
 mod names;
 mod operand;
 mod pair;

@@ -3,6 +3,24 @@
 
 use crate::ir::SpecialRegister;
 
+/// The names of the four parts of a special register that is a vector.
+pub(super) fn parts(name: &str) -> Option<[&'static str; 4]> {
+    macro_rules! known {
+        ($($vector:literal)*) => {
+            match name {
+                $($vector => Some([
+                    concat!($vector, ".x"),
+                    concat!($vector, ".y"),
+                    concat!($vector, ".z"),
+                    concat!($vector, ".w"),
+                ]),)*
+                _ => None,
+            }
+        };
+    }
+    known!("%tid" "%ntid" "%ctaid" "%nctaid" "%clusterid" "%nclusterid" "%cluster_ctaid" "%cluster_nctaid")
+}
+
 /// The special register of a name, and its width in bits.
 pub(super) fn register(name: &str) -> Option<(SpecialRegister, u32)> {
     let plain = |register| Some((register, 32));

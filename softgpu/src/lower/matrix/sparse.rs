@@ -8,10 +8,10 @@
 //! is two 4-bit integers). So for each register of A, a byte permutation of the two registers of
 //! B picks the partners, and the products are those of the dense multiplication.
 
-use crate::ir::{BinaryOp, IntType, Op, PermuteMode, Src, TernaryOp, Width};
+use crate::ir::{BinaryOp, IntType, Op, PermuteMode, Rounding, Src, TernaryOp, Width};
 use crate::ptx::{Operand, ScalarType};
 
-use super::{Element, Fragment, Sum, accumulator_type, elements_of, take_next};
+use super::{Element, Fragment, Sum, accumulator_type, elements_of, take_next, take_shape_name};
 use crate::lower::error::Result;
 use crate::lower::function::Lowering;
 use crate::lower::instruction::Inst;
@@ -76,7 +76,7 @@ impl Shape {
 /// `mma.sp{::ordered_metadata}.sync.aligned.shape.row.col{.satfinite}.dtype.atype.btype.ctype
 /// d, a, b, c, e, f`
 pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
-    let name = take_next(inst)?;
+    let name = take_shape_name(inst)?;
     if !inst.take("row") || !inst.take("col") {
         return Err("it needs .row.col".to_owned());
     }
@@ -88,7 +88,7 @@ pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a
         take_next(inst)?,
     ];
     let elements = elements_of(types)?;
-    let shape = Shape::of(name, elements[0])
+    let shape = Shape::of(&name, elements[0])
         .ok_or_else(|| format!("shape {name} of these types is not supported"))?;
     if matches!(elements[0], Element::Float8x4(_)) && (types[0] != "f32" || types[3] != "f32") {
         return Err("no such types are supported".to_owned());
@@ -167,7 +167,8 @@ impl Operands {
                         let chosen = permute(l, low, high, *permutation)?;
                         let chosen = l.factors(self.elements[1], chosen)?;
                         let sum = &mut sums[2 * row_block + column as usize];
-                        *sum = l.accumulate(self.elements, factors, &chosen, *sum)?;
+                        let kind = (self.elements, Rounding::default());
+                        *sum = l.accumulate(kind, factors, &chosen, *sum)?;
                     }
                 }
             }
