@@ -34,8 +34,8 @@ const EXTRA_BUFFER_POINTER: usize = 1;
 const EXTRA_BUFFER_SIZE: usize = 2;
 
 /// What `cuLaunchKernel` of a `CUkernel` with an impossible shape answers; of a `CUfunction`, and
-/// with `cuLaunchKernelEx`, it is `CUDA_ERROR_INVALID_VALUE`. `cuda.h` has no name for it: NVIDIA's runtime passes `CUkernel`s and
-/// makes `cudaErrorInvalidConfiguration` of it, which has this number.
+/// with `cuLaunchKernelEx`, it is `CUDA_ERROR_INVALID_VALUE`. `cuda.h` has no name for it: NVIDIA's
+/// runtime passes `CUkernel`s and makes `cudaErrorInvalidConfiguration` of it, which has this number.
 const INVALID_CONFIGURATION: CUresult = CUresult(9);
 
 const _: () = assert!(size_of::<CUlaunchAttribute>() == ATTRIBUTE_BYTES);
