@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use gvirtus_abi::table::{Argument, Function, Travel, driver_api};
+use gvirtus_driver_face::codegen::driver_table;
 
 /// Calls without a stream argument that queue work all the same: on the legacy default stream.
 const IMPLICIT_STREAM_SUFFIX: &str = "ptds";
@@ -31,61 +32,6 @@ macro_rules! add {
     ($text:ident, $($format:tt)+) => {
         writeln!($text, $($format)+).expect("a string takes all text")
     };
-}
-
-fn driver_table(functions: &[Function]) -> String {
-    let mut text = String::new();
-    let parameters = |f: &Function| {
-        let list: Vec<String> = f
-            .arguments
-            .iter()
-            .map(|a| format!("{}: {}", a.name, a.ty))
-            .collect();
-        list.join(", ")
-    };
-    add!(
-        text,
-        "#[derive(Clone, Copy, Default)]\npub struct Entries {{"
-    );
-    for function in functions {
-        let (symbol, list) = (&function.symbol, parameters(function));
-        add!(
-            text,
-            "    pub {symbol}: Option<unsafe extern \"C\" fn({list}) -> CUresult>,"
-        );
-    }
-    add!(text, "}}\n\nimpl Entries {{");
-    add!(
-        text,
-        "    /// # Safety\n    ///\n    /// `find` returns null or the function of that name.\n    \
-         pub(super) unsafe fn resolve(mut find: impl FnMut(&Function) -> *const c_void) -> Self {{"
-    );
-    add!(text, "        Self {{");
-    for function in functions {
-        let (symbol, base, since) = (&function.symbol, &function.base, function.since);
-        add!(
-            text,
-            "            // SAFETY: null is None, all else the function, whose C declaration the table repeats.\n            \
-             {symbol}: unsafe {{ transmute::<*const c_void, Option<_>>(find(&Function {{ symbol: c\"{symbol}\", base: c\"{base}\", since: {since} }})) }},"
-        );
-    }
-    add!(text, "        }}\n    }}\n}}\n\nimpl Driver {{");
-    for function in functions {
-        let (symbol, list) = (&function.symbol, parameters(function));
-        let names: Vec<&str> = function.arguments.iter().map(|a| a.name.as_str()).collect();
-        add!(
-            text,
-            "    /// # Safety\n    ///\n    /// That of the CUDA function.\n    #[inline]\n    \
-             pub unsafe fn {symbol}(&self, {list}) -> CUresult {{\n        \
-             match self.entries.{symbol} {{\n            \
-             // SAFETY: passed on.\n            \
-             Some(entry) => unsafe {{ entry({}) }},\n            \
-             None => absent(\"{symbol}\"),\n        }}\n    }}",
-            names.join(", ")
-        );
-    }
-    add!(text, "}}");
-    text
 }
 
 fn dispatch(functions: &[Function]) -> String {

@@ -170,6 +170,66 @@ fn proc_table(text: &mut String, functions: &[Function]) {
     text.push_str("];\n");
 }
 
+/// The source text of a libcuda as a table: `struct Entries` with one function pointer a function,
+/// how to fill it, and the same functions as methods of a `struct Driver` that has such `entries`.
+/// The module that includes it defines `Driver`, `fn absent(symbol: &'static str) -> CUresult` for
+/// what a library lacks, and `struct Function` with the fields `symbol`, `base` (`&CStr`) and `since`
+/// (`i32`), by which a function is looked for.
+pub fn driver_table(functions: &[Function]) -> String {
+    let mut text = String::new();
+    let parameters = |f: &Function| {
+        let list: Vec<String> = f
+            .arguments
+            .iter()
+            .map(|a| format!("{}: {}", a.name, a.ty))
+            .collect();
+        list.join(", ")
+    };
+    let _ = writeln!(
+        text,
+        "#[derive(Clone, Copy, Default)]\npub struct Entries {{"
+    );
+    for function in functions {
+        let (symbol, list) = (&function.symbol, parameters(function));
+        let _ = writeln!(
+            text,
+            "    pub {symbol}: Option<unsafe extern \"C\" fn({list}) -> CUresult>,"
+        );
+    }
+    let _ = writeln!(text, "}}\n\nimpl Entries {{");
+    let _ = writeln!(
+        text,
+        "    /// # Safety\n    ///\n    /// `find` returns null or the function of that name.\n    \
+         pub(super) unsafe fn resolve(mut find: impl FnMut(&Function) -> *const c_void) -> Self {{"
+    );
+    let _ = writeln!(text, "        Self {{");
+    for function in functions {
+        let (symbol, base, since) = (&function.symbol, &function.base, function.since);
+        let _ = writeln!(
+            text,
+            "            // SAFETY: null is None, all else the function, whose C declaration the table repeats.\n            \
+             {symbol}: unsafe {{ transmute::<*const c_void, Option<_>>(find(&Function {{ symbol: c\"{symbol}\", base: c\"{base}\", since: {since} }})) }},"
+        );
+    }
+    let _ = writeln!(text, "        }}\n    }}\n}}\n\nimpl Driver {{");
+    for function in functions {
+        let (symbol, list) = (&function.symbol, parameters(function));
+        let names: Vec<&str> = function.arguments.iter().map(|a| a.name.as_str()).collect();
+        let _ = writeln!(
+            text,
+            "    /// # Safety\n    ///\n    /// That of the CUDA function.\n    #[inline]\n    \
+             pub unsafe fn {symbol}(&self, {list}) -> CUresult {{\n        \
+             match self.entries.{symbol} {{\n            \
+             // SAFETY: passed on.\n            \
+             Some(entry) => unsafe {{ entry({}) }},\n            \
+             None => absent(\"{symbol}\"),\n        }}\n    }}",
+            names.join(", ")
+        );
+    }
+    let _ = writeln!(text, "}}");
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

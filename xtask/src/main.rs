@@ -13,6 +13,7 @@ mod fuzz;
 mod numba;
 mod process;
 mod product;
+mod runtime_libraries;
 mod scratch;
 mod steps;
 mod terminal;

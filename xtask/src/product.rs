@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::process::{self, Running};
+use crate::runtime_libraries;
 use crate::scratch::Scratch;
 use crate::workspace::Workspace;
 
 /// The packages whose build is the product, and the Rust example.
-pub(crate) const PACKAGES: [&str; 4] = [
+pub(crate) const PACKAGES: [&str; 5] = [
     "gvirtus",
     "gvirtus-shim-cuda",
+    "gvirtus-shim-cudart",
     "gvirtus-softgpu",
     "cudarc-example",
 ];
@@ -29,6 +31,8 @@ pub(crate) struct Product {
     pub(crate) gvirtus: PathBuf,
     pub(crate) shim: PathBuf,
     pub(crate) softgpu: PathBuf,
+    /// One of each release, under its own name.
+    pub(crate) runtimes: Vec<PathBuf>,
     pub(crate) cudarc_example: PathBuf,
 }
 
@@ -41,10 +45,12 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Product> {
     }
     process::require(&mut command, BUILD_LIMIT)?;
     let release = workspace.release();
+    let archive = release.join("libgvirtus_cudart_shim.a");
     let product = Product {
         gvirtus: release.join("gvirtus"),
         shim: release.join("libgvirtus_cuda.so"),
         softgpu: release.join("libgvirtus_softgpu.so"),
+        runtimes: runtime_libraries::link(&archive, &release.join("cudart"))?,
         cudarc_example: release.join("cudarc-example"),
     };
     for file in [

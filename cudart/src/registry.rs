@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a program registers before `main`: device code, and the host addresses that stand for
+//! kernels and variables in it. Code is given to the driver when something in it is first used.
+
+use core::ffi::{CStr, c_void};
+use std::collections::HashMap;
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use gvirtus_abi::{CUdeviceptr, CUkernel, CUlibrary, CUlibraryOption, CUresult};
+use gvirtus_driver_face::log;
+use gvirtus_runtime_abi::cudaError;
+use parking_lot::{Mutex, RwLock};
+
+use crate::context::{ensure_current, initialized};
+use crate::driver::{Driver, driver};
+use crate::error::{Result, check};
+use crate::thread::{remember_kernel, remembered_kernel};
+
+/// A registered fat binary: one translation unit's device code, or all of a linked program's.
+pub(crate) struct Fatbin {
+    /// `struct __fatBinC_Wrapper_t` in the program's image.
+    wrapper: usize,
+    library: Mutex<Option<Result<CUlibrary>>>,
+    managed: Mutex<Vec<Managed>>,
+}
+
+/// A `__managed__` variable.
+#[derive(Clone, Copy)]
+struct Managed {
+    name: Name,
+    /// Where the program keeps the variable's address.
+    host_pointer: usize,
+}
+
+/// A device name in the program's image, which lasts as long as the registration.
+#[derive(Clone, Copy)]
+struct Name(usize);
+
+impl Name {
+    /// # Safety
+    ///
+    /// The registration that it came with has not been taken back.
+    unsafe fn as_ptr(self) -> *const core::ffi::c_char {
+        self.0 as *const core::ffi::c_char
+    }
+}
+
+struct Kernel {
+    fatbin: &'static Fatbin,
+    name: Name,
+    /// Of the driver; zero until the first use.
+    handle: AtomicU64,
+}
+
+#[derive(Clone, Copy)]
+struct Variable {
+    fatbin: &'static Fatbin,
+    name: Name,
+    managed: bool,
+}
+
+static KERNELS: RwLock<Option<HashMap<usize, Kernel>>> = RwLock::new(None);
+static VARIABLES: RwLock<Option<HashMap<usize, Variable>>> = RwLock::new(None);
+static FATBINS: Mutex<Vec<&'static Fatbin>> = Mutex::new(Vec::new());
+
+/// Changes whenever a registration is taken back: then nobody's remembered kernels are good.
+static GENERATION: AtomicU32 = AtomicU32::new(1);
+
+/// The handle that the program gets for a fat binary.
+pub(crate) fn handle_of(fatbin: &'static Fatbin) -> *mut *mut c_void {
+    std::ptr::from_ref(fatbin).cast_mut().cast()
+}
+
+/// The fat binary of a handle.
+///
+/// # Safety
+///
+/// The handle is null or from [`handle_of`], and not taken back.
+pub(crate) unsafe fn fatbin_of(handle: *mut *mut c_void) -> Option<&'static Fatbin> {
+    // SAFETY: fat binaries are leaked, so the reference is good for ever.
+    unsafe { handle.cast::<Fatbin>().as_ref() }
+}
+
+/// Registers a fat binary.
+pub(crate) fn register(wrapper: *mut c_void) -> &'static Fatbin {
+    let fatbin: &'static Fatbin = Box::leak(Box::new(Fatbin {
+        wrapper: wrapper as usize,
+        library: Mutex::new(None),
+        managed: Mutex::new(Vec::new()),
+    }));
+    FATBINS.lock().push(fatbin);
+    fatbin
+}
+
+/// Takes a registration back; the answer says whether it was the last one.
+pub(crate) fn unregister(fatbin: &'static Fatbin) -> bool {
+    GENERATION.fetch_add(1, Ordering::AcqRel);
+    let is_ours = |other: &&'static Fatbin| std::ptr::eq(*other, fatbin);
+    if let Some(kernels) = KERNELS.write().as_mut() {
+        kernels.retain(|_, kernel| !is_ours(&kernel.fatbin));
+    }
+    if let Some(variables) = VARIABLES.write().as_mut() {
+        variables.retain(|_, variable| !is_ours(&variable.fatbin));
+    }
+    if let (Some(Ok(library)), Ok(driver)) = (fatbin.library.lock().take(), driver()) {
+        // SAFETY: the library was loaded here and nobody is told of it any more.
+        unsafe { driver.cuLibraryUnload(library) };
+    }
+    let mut fatbins = FATBINS.lock();
+    fatbins.retain(|other| !is_ours(other));
+    fatbins.is_empty()
+}
+
+/// Registers a kernel under the address of its host function.
+///
+/// # Safety
+///
+/// The name lasts as long as the fat binary's registration.
+pub(crate) unsafe fn register_kernel(fatbin: &'static Fatbin, host: *const c_void, name: &CStr) {
+    let kernel = Kernel {
+        fatbin,
+        name: Name(name.as_ptr() as usize),
+        handle: AtomicU64::new(0),
+    };
+    KERNELS
+        .write()
+        .get_or_insert_with(HashMap::new)
+        .insert(host as usize, kernel);
+}
+
+/// Registers a variable under its host address.
+///
+/// # Safety
+///
+/// The name lasts as long as the fat binary's registration.
+pub(crate) unsafe fn register_variable(fatbin: &'static Fatbin, host: *const c_void, name: &CStr) {
+    let variable = Variable {
+        fatbin,
+        name: Name(name.as_ptr() as usize),
+        managed: false,
+    };
+    insert_variable(host, variable);
+}
+
+/// Registers a managed variable: the program reads its address from `host_pointer`.
+///
+/// # Safety
+///
+/// The name and the pointer last as long as the fat binary's registration.
+pub(crate) unsafe fn register_managed(
+    fatbin: &'static Fatbin,
+    host_pointer: *mut *mut c_void,
+    name: &CStr,
+) {
+    let name = Name(name.as_ptr() as usize);
+    fatbin.managed.lock().push(Managed {
+        name,
+        host_pointer: host_pointer as usize,
+    });
+    let variable = Variable {
+        fatbin,
+        name,
+        managed: true,
+    };
+    insert_variable(host_pointer.cast(), variable);
+}
+
+fn insert_variable(host: *const c_void, variable: Variable) {
+    VARIABLES
+        .write()
+        .get_or_insert_with(HashMap::new)
+        .insert(host as usize, variable);
+}
+
+impl Fatbin {
+    /// The driver's library for this code, loaded at the first use, its managed variables in place.
+    ///
+    /// # Errors
+    ///
+    /// The driver's, again at each use.
+    pub(crate) fn library(&self) -> Result<CUlibrary> {
+        let mut library = self.library.lock();
+        *library.get_or_insert_with(|| self.load())
+    }
+
+    #[cold]
+    fn load(&self) -> Result<CUlibrary> {
+        ensure_current()?;
+        let (driver, _) = initialized()?;
+        let mut library = CUlibrary::NULL;
+        // The program's image keeps the code, so the driver needs no copy.
+        let mut options = [CUlibraryOption::CU_LIBRARY_BINARY_IS_PRESERVED];
+        let mut values = [std::ptr::without_provenance_mut::<c_void>(1)];
+        // SAFETY: the program registered the wrapper and has not taken it back; the options are
+        // locals of as many entries as said.
+        check(unsafe {
+            driver.cuLibraryLoadData(
+                &raw mut library,
+                self.wrapper as *const c_void,
+                null_mut(),
+                null_mut(),
+                0,
+                options.as_mut_ptr(),
+                values.as_mut_ptr(),
+                1,
+            )
+        })?;
+        for managed in self.managed.lock().iter() {
+            self.place(driver, library, managed)?;
+        }
+        Ok(library)
+    }
+
+    fn place(&self, driver: &Driver, library: CUlibrary, managed: &Managed) -> Result<()> {
+        let (mut address, mut bytes) = (CUdeviceptr::default(), 0);
+        // SAFETY: the registration stands, since its library is being loaded; outputs are locals.
+        check(unsafe {
+            driver.cuLibraryGetManaged(
+                &raw mut address,
+                &raw mut bytes,
+                library,
+                managed.name.as_ptr(),
+            )
+        })?;
+        // SAFETY: the program registered this pointer for the variable's address.
+        unsafe { *(managed.host_pointer as *mut u64) = address.0 };
+        Ok(())
+    }
+}
+
+/// The driver's kernel for a host function.
+///
+/// # Errors
+///
+/// `cudaErrorInvalidDeviceFunction` if nothing is registered there, and the driver's.
+#[inline]
+pub(crate) fn kernel(host: *const c_void) -> Result<CUkernel> {
+    let generation = GENERATION.load(Ordering::Acquire);
+    match remembered_kernel(host as usize, generation) {
+        Some(kernel) => Ok(kernel),
+        None => find_kernel(host as usize, generation),
+    }
+}
+
+#[cold]
+fn find_kernel(host: usize, generation: u32) -> Result<CUkernel> {
+    let kernels = KERNELS.read();
+    let kernel = kernels
+        .as_ref()
+        .and_then(|kernels| kernels.get(&host))
+        .ok_or(cudaError::cudaErrorInvalidDeviceFunction)?;
+    let known = kernel.handle.load(Ordering::Acquire);
+    let handle = if known != 0 {
+        CUkernel(known)
+    } else {
+        let found = load_kernel(kernel)?;
+        kernel.handle.store(found.0, Ordering::Release);
+        found
+    };
+    remember_kernel(host, generation, handle);
+    Ok(handle)
+}
+
+fn load_kernel(kernel: &Kernel) -> Result<CUkernel> {
+    let library = kernel.fatbin.library()?;
+    let mut handle = CUkernel::NULL;
+    // SAFETY: the registration stands, since it was found under the registry's lock.
+    let status =
+        unsafe { driver()?.cuLibraryGetKernel(&raw mut handle, library, kernel.name.as_ptr()) };
+    match status {
+        CUresult::CUDA_ERROR_NOT_FOUND => {
+            // SAFETY: as above.
+            let name = unsafe { CStr::from_ptr(kernel.name.as_ptr()) };
+            log::write(
+                log::Level::Warn,
+                format_args!("the device code has no kernel {}", name.to_string_lossy()),
+            );
+            Err(cudaError::cudaErrorInvalidDeviceFunction)
+        }
+        other => check(other).map(|()| handle),
+    }
+}
+
+/// Where a variable is in the current context's device memory, and its size in bytes.
+///
+/// # Errors
+///
+/// `cudaErrorInvalidSymbol` if nothing is registered there, and the driver's.
+pub(crate) fn variable(host: *const c_void) -> Result<(CUdeviceptr, usize)> {
+    let variable = VARIABLES
+        .read()
+        .as_ref()
+        .and_then(|variables| variables.get(&(host as usize)).copied())
+        .ok_or(cudaError::cudaErrorInvalidSymbol)?;
+    let library = variable.fatbin.library()?;
+    ensure_current()?;
+    let driver = driver()?;
+    let (mut address, mut bytes) = (CUdeviceptr::default(), 0);
+    // SAFETY: the registration stood a moment ago; a program that takes it back while it uses the
+    // variable has the same race with NVIDIA's library.
+    let status = unsafe {
+        let (address, bytes, name) = (&raw mut address, &raw mut bytes, variable.name.as_ptr());
+        if variable.managed {
+            driver.cuLibraryGetManaged(address, bytes, library, name)
+        } else {
+            driver.cuLibraryGetGlobal(address, bytes, library, name)
+        }
+    };
+    match status {
+        CUresult::CUDA_ERROR_NOT_FOUND => Err(cudaError::cudaErrorInvalidSymbol),
+        other => check(other).map(|()| (address, bytes)),
+    }
+}
+
+/// No fat binary, for a null handle.
+pub(crate) const fn no_fatbin() -> *mut *mut c_void {
+    null::<*mut c_void>().cast_mut()
+}
