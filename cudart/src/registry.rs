@@ -317,3 +317,13 @@ pub(crate) fn variable(host: *const c_void) -> Result<(CUdeviceptr, usize)> {
 pub(crate) const fn no_fatbin() -> *mut *mut c_void {
     null::<*mut c_void>().cast_mut()
 }
+
+/// The host function of a driver's kernel; the handle itself for a kernel that no host function
+/// stands for.
+pub(crate) fn host_function(kernel: CUkernel) -> *const c_void {
+    let kernels = KERNELS.read();
+    let found = kernels.iter().flatten().find_map(|(host, registered)| {
+        (registered.handle.load(Ordering::Acquire) == kernel.0).then_some(*host)
+    });
+    found.unwrap_or(kernel.0 as usize) as *const c_void
+}

@@ -52,9 +52,12 @@ thread_local! {
     };
 }
 
-/// Keeps an error for `cudaGetLastError`.
+/// Keeps an error for `cudaGetLastError`. That something is not ready yet is none.
 #[cold]
 pub(crate) fn set_last_error(error: cudaError) {
+    if error == cudaError::cudaErrorNotReady {
+        return;
+    }
     THREAD.with(|thread| thread.last_error.set(error));
 }
 

@@ -53,13 +53,14 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Product> {
         runtimes: runtime_libraries::link(&archive, &release.join("cudart"))?,
         cudarc_example: release.join("cudarc-example"),
     };
-    for file in [
+    let files = [
         &product.gvirtus,
         &product.shim,
         &product.softgpu,
         &product.cudarc_example,
-    ] {
-        ensure!(file.exists(), "cargo did not build {}", file.display());
+    ];
+    for file in files.into_iter().chain(&product.runtimes) {
+        ensure!(file.exists(), "{} was not built", file.display());
     }
     Ok(product)
 }

@@ -4,12 +4,14 @@
 use core::ffi::c_void;
 use std::ptr::null_mut;
 
-use gvirtus_abi::{CUfunction, CUhostPointer, CUkernel, CUlaunchAttribute, CUresult, CUstream};
+use gvirtus_abi::{
+    CUdevice_attribute, CUfunction, CUhostPointer, CUkernel, CUlaunchAttribute, CUresult, CUstream,
+};
 use gvirtus_runtime_abi::{cudaError, cudaLaunchAttribute, cudaLaunchConfig, dim3};
 
 use super::function::{driver_config, function};
 use super::stream_of;
-use crate::context::with_context;
+use crate::context::{current_device, device_of, with_context};
 use crate::driver::Driver;
 use crate::error::Result;
 use crate::registry::kernel;
@@ -29,13 +31,44 @@ fn check_form(grid: dim3, block: dim3, shared_bytes: usize) -> Result<u32> {
     u32::try_from(shared_bytes).map_err(|_| cudaError::cudaErrorInvalidValue)
 }
 
-/// What the driver calls an invalid value is, where nothing else can be one, the configuration.
+/// What the driver calls an invalid value is an invalid configuration if the device allows no launch
+/// of this form.
 #[cold]
-fn configuration_error(error: cudaError) -> cudaError {
+fn configuration_error(error: cudaError, grid: dim3, block: dim3) -> cudaError {
     match error {
-        cudaError::cudaErrorInvalidValue => cudaError::cudaErrorInvalidConfiguration,
+        cudaError::cudaErrorInvalidValue if !is_allowed(grid, block) => {
+            cudaError::cudaErrorInvalidConfiguration
+        }
         other => other,
     }
+}
+
+fn is_allowed(grid: dim3, block: dim3) -> bool {
+    type A = CUdevice_attribute;
+    let Ok((driver, device)) = current_device().and_then(device_of) else {
+        return true;
+    };
+    let at_most = |value: u64, attribute: CUdevice_attribute| {
+        let mut limit = 0;
+        // SAFETY: the output is a local.
+        let status = unsafe { driver.cuDeviceGetAttribute(&raw mut limit, attribute, device) };
+        status != CUresult::CUDA_SUCCESS || u64::try_from(limit).is_ok_and(|limit| value <= limit)
+    };
+    let sides = [
+        (grid.x, A::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X),
+        (grid.y, A::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y),
+        (grid.z, A::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z),
+        (block.x, A::CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X),
+        (block.y, A::CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y),
+        (block.z, A::CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z),
+    ];
+    let threads = [block.x, block.y, block.z]
+        .into_iter()
+        .fold(1, |product: u64, side| product.saturating_mul(side.into()));
+    sides
+        .into_iter()
+        .all(|(side, limit)| at_most(side.into(), limit))
+        && at_most(threads, A::CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK)
 }
 
 #[inline]
@@ -49,7 +82,7 @@ unsafe fn launch(
 ) -> Result<()> {
     let shared_bytes = check_form(grid, block, shared_bytes)?;
     with_context(|driver| call(driver, function(kernel), shared_bytes, args))
-        .map_err(configuration_error)
+        .map_err(|error| configuration_error(error, grid, block))
 }
 
 pub unsafe fn __cudaLaunchKernel(
@@ -162,15 +195,25 @@ pub unsafe fn cudaLaunchKernelExC(
     // SAFETY: the caller's promise: a configuration.
     let mut config = unsafe { driver_config(config) }?;
     config.hStream = stream_of(default_stream, config.hStream);
-    if config.gridDimX == 0 || config.blockDimX == 0 {
-        return Err(cudaError::cudaErrorInvalidConfiguration);
-    }
+    let (grid, block) = (
+        dim3 {
+            x: config.gridDimX,
+            y: config.gridDimY,
+            z: config.gridDimZ,
+        },
+        dim3 {
+            x: config.blockDimX,
+            y: config.blockDimY,
+            z: config.blockDimZ,
+        },
+    );
+    check_form(grid, block, 0)?;
     // SAFETY: the caller's promise: as many arguments as the kernel has, and as many attributes as
     // said, which are the driver's own.
     with_context(|driver| unsafe {
         driver.cuLaunchKernelEx(&raw const config, function(kernel), args, null_mut())
     })
-    .map_err(configuration_error)
+    .map_err(|error| configuration_error(error, grid, block))
 }
 
 pub unsafe fn cudaLaunchHostFunc(

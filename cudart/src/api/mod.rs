@@ -17,11 +17,15 @@
     reason = "the contract of each handler is that of cuda_runtime_api.h"
 )]
 
+mod array;
 mod copy;
+mod copy_box;
 mod device;
+mod entry_point;
 mod error;
 mod event;
 mod function;
+mod graph;
 mod launch;
 mod memory;
 mod memset;
@@ -30,12 +34,17 @@ mod properties;
 mod registration;
 mod stream;
 mod symbol;
+mod texture;
 
+pub use array::*;
 pub use copy::*;
+pub use copy_box::*;
 pub use device::*;
+pub use entry_point::*;
 pub use error::*;
 pub use event::*;
 pub use function::*;
+pub use graph::*;
 pub use launch::*;
 pub use memory::*;
 pub use memset::*;
@@ -44,9 +53,10 @@ pub use properties::*;
 pub use registration::*;
 pub use stream::*;
 pub use symbol::*;
+pub use texture::*;
 
 /// The functions that the table answers with a driver function.
-#[allow(missing_docs, reason = "made from the table")]
+#[allow(clippy::useless_transmute, reason = "made from the table")]
 mod forwards {
     use core::ffi::{c_char, c_void};
 

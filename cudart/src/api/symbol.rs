@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::registry::variable;
 
 /// The address `offset` bytes into a variable, of which `count` bytes are meant.
-fn place(symbol: *const c_void, offset: usize, count: usize) -> Result<*mut c_void> {
+pub(super) fn place(symbol: *const c_void, offset: usize, count: usize) -> Result<*mut c_void> {
     let (CUdeviceptr(address), bytes) = variable(symbol)?;
     let fits = offset.checked_add(count).is_some_and(|end| end <= bytes);
     if !fits {
