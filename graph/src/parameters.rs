@@ -67,7 +67,7 @@ impl KernelCall {
             parameters: Arc::new(Parameters::new(&block, offsets)),
             attributes: attributes
                 .iter()
-                .filter(|a| a.id != CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_IGNORE)
+                .filter(|attribute| !is_of_streams(attribute.id))
                 .map(|attribute| Attribute(*attribute))
                 .collect(),
         };
@@ -118,6 +118,18 @@ impl KernelCall {
         }
         Ok(block)
     }
+}
+
+/// Whether an attribute concerns what comes before or after a launch in its stream: in a graph,
+/// that is a matter of edges.
+const fn is_of_streams(id: CUlaunchAttributeID) -> bool {
+    matches!(
+        id,
+        CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_IGNORE
+            | CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
+            | CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT
+            | CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT
+    )
 }
 
 /// # Safety

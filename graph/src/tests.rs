@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use gvirtus_abi::{
     CUDA_KERNEL_NODE_PARAMS_v1, CUDA_MEM_ALLOC_NODE_PARAMS, CUDA_MEMCPY3D, CUcontext, CUdevice,
     CUdeviceptr, CUevent, CUfunction, CUgraph, CUgraphExec, CUgraphExecUpdateResult as Updated,
-    CUgraphNode, CUmemAllocationType, CUmemLocationType, CUresult, CUstream,
-    CUstreamCaptureMode as Mode,
+    CUgraphNode, CUlaunchAttribute, CUlaunchAttributeID, CUmemAllocationType, CUmemLocationType,
+    CUresult, CUstream, CUstreamCaptureMode as Mode,
 };
 use parking_lot::Mutex;
 
@@ -461,4 +461,55 @@ fn memory_of_a_graph_is_freed_before_it_is_allocated_again() {
     assert!(ALLOCATED.lock().contains(&params.dptr.0));
     assert_eq!(crate::free_outside(params.dptr), Ok(true));
     assert!(!ALLOCATED.lock().contains(&params.dptr.0));
+}
+
+#[test]
+fn a_kernel_records_the_events_that_its_attributes_name() {
+    let (mine, other, event) = (stream(6001), stream(6002), CUevent(61));
+    // SAFETY: numbers and null handles.
+    let mut attribute: CUlaunchAttribute = unsafe { core::mem::zeroed() };
+    attribute.id = CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT;
+    attribute.value.launchCompletionEvent.event = event;
+    let make = || Ok(Payload::Empty);
+    begin(6001);
+    let recorded = capture::record_kernel(&mine, &[attribute], make);
+    assert_eq!(recorded, Ok(true));
+    assert_eq!(capture::wait_event(&other, event, false, true), Ok(true));
+    assert_eq!((captured(6002), captured(6001)), (Ok(true), Ok(true)));
+    let join = CUevent(62);
+    assert_eq!(capture::record_event(&other, join, false), Ok(true));
+    assert_eq!(capture::wait_event(&mine, join, false, true), Ok(true));
+    assert_eq!(captured(6001), Ok(true));
+    let graph = end(6001).expect("joined");
+    assert_eq!(edges(graph), 4);
+    capture::forget_event(event);
+    capture::forget_event(join);
+}
+
+#[test]
+fn captured_memory_is_freed_once_in_a_graph() {
+    let stream = stream(7001);
+    let request = AllocationRequest {
+        context: stream.context,
+        device: CUdevice(0),
+        bytes: 100,
+    };
+    assert_eq!(capture::record_allocation(&stream, request), Ok(None));
+    begin(7001);
+    let address = capture::record_allocation(&stream, request);
+    let address = address.expect("memory").expect("a node");
+    assert!(ALLOCATED.lock().contains(&address.0));
+    let nothing = AllocationRequest {
+        bytes: 0,
+        ..request
+    };
+    assert_eq!(capture::record_allocation(&stream, nothing), Err(INVALID));
+    assert_eq!(crate::free_outside(address), Err(INVALID));
+    let unknown = CUdeviceptr(address.0 + 1);
+    assert_eq!(capture::record_free(&stream, unknown), Err(INVALID));
+    assert_eq!(capture::record_free(&stream, address), Ok(true));
+    assert_eq!(capture::record_free(&stream, address), Err(INVALID));
+    let graph = end(7001).expect("a graph");
+    assert_eq!(call!(cuGraphDestroy(graph)), Ok(()));
+    assert!(!ALLOCATED.lock().contains(&address.0));
 }

@@ -15,6 +15,7 @@ use crate::exec::Exec;
 use crate::memory::{self, GraphMemory};
 use crate::objects::{Destructor, UserObject};
 use crate::payload::{Conditional, Payload};
+use crate::platform::platform;
 use crate::process::state;
 
 const INVALID: CUresult = CUresult::CUDA_ERROR_INVALID_VALUE;
@@ -99,6 +100,8 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Works on all graphs; what must not happen under their lock happens behind it.
 pub(crate) fn with<R>(work: impl FnOnce(&mut World) -> R) -> R {
+    // A forked child finds out here, before it takes a lock of its parent's.
+    let _ = platform().and_then(|platform| platform.ready());
     let result = work(&mut state().world.lock());
     crate::objects::run_destructors();
     crate::memory::give_back();

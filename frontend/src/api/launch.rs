@@ -231,7 +231,7 @@ unsafe fn launch(
         };
         // SAFETY: the caller's promise.
         let make = || unsafe { call.read(attributes) }.map(Payload::Kernel);
-        if capture::record(&stream, make)? {
+        if capture::record_kernel(&stream, attributes, make)? {
             return Ok(());
         }
     }

@@ -3,7 +3,7 @@
 
 use gvirtus_abi::{CUDA_BATCH_MEM_OP_NODE_PARAMS, CUgraph, CUgraphExec, CUgraphNode};
 
-use super::{INVALID, Status, add, get, payload_of, put, set_payload};
+use super::{INVALID, Status, append, get, payload_of, put, set_payload};
 use crate::parameters::{read_batch, write_batch};
 use crate::payload::Payload;
 use crate::world::with;
@@ -31,9 +31,8 @@ pub unsafe fn cuGraphAddBatchMemOpNode(
 ) -> Status {
     // SAFETY: the contract of cuda.h.
     let payload = unsafe { read(nodeParams)? };
-    let (place, edges) = (phGraphNode, std::ptr::null());
     // SAFETY: the contract of cuda.h.
-    unsafe { add(place, hGraph, dependencies, edges, numDependencies, payload) }
+    unsafe { append(phGraphNode, hGraph, dependencies, numDependencies, payload) }
 }
 
 /// The operations stay valid until the node is destroyed or its parameters change.

@@ -6,7 +6,7 @@ use gvirtus_abi::{
     CUgraphNode,
 };
 
-use super::{INVALID, Status, add, get, payload_of, put, set_payload};
+use super::{INVALID, Status, append, get, payload_of, set_payload, tell};
 use crate::parameters::{read_memcpy, read_memset, write_memset};
 use crate::payload::Payload;
 
@@ -25,6 +25,17 @@ pub(super) const fn widen(
     }
 }
 
+const fn narrow(params: &CUDA_MEMSET_NODE_PARAMS_v2) -> CUDA_MEMSET_NODE_PARAMS {
+    CUDA_MEMSET_NODE_PARAMS {
+        dst: params.dst,
+        pitch: params.pitch,
+        value: params.value,
+        elementSize: params.elementSize,
+        width: params.width,
+        height: params.height,
+    }
+}
+
 pub unsafe fn cuGraphAddMemcpyNode(
     phGraphNode: *mut CUgraphNode,
     hGraph: CUgraph,
@@ -34,19 +45,9 @@ pub unsafe fn cuGraphAddMemcpyNode(
     ctx: CUcontext,
 ) -> Status {
     // SAFETY: the contract of cuda.h.
-    let copy = unsafe { get(copyParams)? };
-    let payload = Payload::Memcpy(read_memcpy(&copy, ctx)?);
-    let edges = std::ptr::null();
-    // SAFETY: the contract of cuda.h.
     unsafe {
-        add(
-            phGraphNode,
-            hGraph,
-            dependencies,
-            edges,
-            numDependencies,
-            payload,
-        )
+        let payload = Payload::Memcpy(read_memcpy(&get(copyParams)?, ctx)?);
+        append(phGraphNode, hGraph, dependencies, numDependencies, payload)
     }
 }
 
@@ -54,11 +55,12 @@ pub unsafe fn cuGraphMemcpyNodeGetParams(
     hNode: CUgraphNode,
     nodeParams: *mut CUDA_MEMCPY3D,
 ) -> Status {
-    match payload_of(hNode)? {
-        // SAFETY: the contract of cuda.h.
-        Payload::Memcpy(memcpy) => unsafe { put(nodeParams, memcpy.copy) },
-        _ => Err(INVALID),
-    }
+    let read = |payload: &Payload| match payload {
+        Payload::Memcpy(memcpy) => Some(memcpy.copy),
+        _ => None,
+    };
+    // SAFETY: the contract of cuda.h.
+    unsafe { tell(hNode, nodeParams, read) }
 }
 
 pub unsafe fn cuGraphMemcpyNodeSetParams(
@@ -82,19 +84,10 @@ pub unsafe fn cuGraphAddMemsetNode(
     ctx: CUcontext,
 ) -> Status {
     // SAFETY: the contract of cuda.h.
-    let params = widen(&unsafe { get(memsetParams)? }, ctx);
-    let payload = Payload::Memset(read_memset(&params)?);
-    let edges = std::ptr::null();
-    // SAFETY: the contract of cuda.h.
     unsafe {
-        add(
-            phGraphNode,
-            hGraph,
-            dependencies,
-            edges,
-            numDependencies,
-            payload,
-        )
+        let params = widen(&get(memsetParams)?, ctx);
+        let payload = Payload::Memset(read_memset(&params)?);
+        append(phGraphNode, hGraph, dependencies, numDependencies, payload)
     }
 }
 
@@ -102,20 +95,12 @@ pub unsafe fn cuGraphMemsetNodeGetParams(
     hNode: CUgraphNode,
     nodeParams: *mut CUDA_MEMSET_NODE_PARAMS,
 ) -> Status {
-    let Payload::Memset(memset) = payload_of(hNode)? else {
-        return Err(INVALID);
-    };
-    let params = write_memset(&memset);
-    let params = CUDA_MEMSET_NODE_PARAMS {
-        dst: params.dst,
-        pitch: params.pitch,
-        value: params.value,
-        elementSize: params.elementSize,
-        width: params.width,
-        height: params.height,
+    let read = |payload: &Payload| match payload {
+        Payload::Memset(memset) => Some(narrow(&write_memset(memset))),
+        _ => None,
     };
     // SAFETY: the contract of cuda.h.
-    unsafe { put(nodeParams, params) }
+    unsafe { tell(hNode, nodeParams, read) }
 }
 
 pub unsafe fn cuGraphMemsetNodeSetParams(

@@ -3,8 +3,8 @@
 
 use gvirtus_abi::{
     CUDA_HOST_NODE_PARAMS, CUDA_KERNEL_NODE_PARAMS, CUDA_KERNEL_NODE_PARAMS_v1, CUDA_MEMCPY3D,
-    CUDA_MEMSET_NODE_PARAMS, CUcontext, CUevent, CUgraph, CUgraphExec, CUgraphNode,
-    CUgraphNodeParams, CUgraphNodeType as Type, CUresult,
+    CUDA_MEMSET_NODE_PARAMS, CUcontext, CUgraph, CUgraphExec, CUgraphNode, CUgraphNodeParams,
+    CUgraphNodeType as Type, CUresult,
 };
 
 use super::nodes::read_plain;
@@ -103,24 +103,6 @@ pub unsafe fn cuGraphExecChildGraphNodeSetParams(
         let (child, _) = world.graph(childGraph)?;
         world.set_child(hGraphExec, hNode, child)
     })
-}
-
-pub unsafe fn cuGraphExecEventRecordNodeSetEvent(
-    hGraphExec: CUgraphExec,
-    hNode: CUgraphNode,
-    event: CUevent,
-) -> Status {
-    platform()?.check_event(event)?;
-    set(hGraphExec, hNode, &Payload::EventRecord(event))
-}
-
-pub unsafe fn cuGraphExecEventWaitNodeSetEvent(
-    hGraphExec: CUgraphExec,
-    hNode: CUgraphNode,
-    event: CUevent,
-) -> Status {
-    platform()?.check_event(event)?;
-    set(hGraphExec, hNode, &Payload::EventWait(event))
 }
 
 pub unsafe fn cuGraphExecNodeSetParams(

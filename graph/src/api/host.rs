@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Nodes that call, contain, mark or await something: host functions, graphs, events, nothing.
+//! Nodes that call a function of the host, contain a graph, or do nothing.
 
-use gvirtus_abi::{CUDA_HOST_NODE_PARAMS, CUevent, CUgraph, CUgraphNode, CUresult};
+use gvirtus_abi::{CUDA_HOST_NODE_PARAMS, CUgraph, CUgraphNode, CUresult};
 
-use super::{INVALID, Status, add, get, payload_of, put, set_payload};
-use crate::parameters::{read_host, write_host};
+use super::{INVALID, Status, add, append, get, set_payload, tell};
+use crate::parameters::read_host;
 use crate::payload::Payload;
 use crate::platform::platform;
 use crate::world::{GraphId, with};
@@ -19,34 +19,23 @@ pub unsafe fn cuGraphAddHostNode(
     // SAFETY: the contract of cuda.h.
     let params = unsafe { get(nodeParams)? };
     let payload = Payload::Host(read_host(params.r#fn, params.userData, 0)?);
-    let edges = std::ptr::null();
     // SAFETY: the contract of cuda.h.
-    unsafe {
-        add(
-            phGraphNode,
-            hGraph,
-            dependencies,
-            edges,
-            numDependencies,
-            payload,
-        )
-    }
+    unsafe { append(phGraphNode, hGraph, dependencies, numDependencies, payload) }
 }
 
 pub unsafe fn cuGraphHostNodeGetParams(
     hNode: CUgraphNode,
     nodeParams: *mut CUDA_HOST_NODE_PARAMS,
 ) -> Status {
-    let Payload::Host(host) = payload_of(hNode)? else {
-        return Err(INVALID);
-    };
-    let params = write_host(&host);
-    let params = CUDA_HOST_NODE_PARAMS {
-        r#fn: params.r#fn,
-        userData: params.userData,
+    let read = |payload: &Payload| match payload {
+        Payload::Host(host) => Some(CUDA_HOST_NODE_PARAMS {
+            r#fn: host.function(),
+            userData: host.data(),
+        }),
+        _ => None,
     };
     // SAFETY: the contract of cuda.h.
-    unsafe { put(nodeParams, params) }
+    unsafe { tell(hNode, nodeParams, read) }
 }
 
 pub unsafe fn cuGraphHostNodeSetParams(
@@ -127,11 +116,12 @@ pub unsafe fn cuGraphAddChildGraphNode(
 }
 
 pub unsafe fn cuGraphChildGraphNodeGetGraph(hNode: CUgraphNode, phGraph: *mut CUgraph) -> Status {
-    match payload_of(hNode)? {
-        // SAFETY: the contract of cuda.h.
-        Payload::Child(graph) => unsafe { put(phGraph, graph.handle()) },
-        _ => Err(INVALID),
-    }
+    let read = |payload: &Payload| match payload {
+        Payload::Child(graph) => Some(graph.handle()),
+        _ => None,
+    };
+    // SAFETY: the contract of cuda.h.
+    unsafe { tell(hNode, phGraph, read) }
 }
 
 pub unsafe fn cuGraphAddEmptyNode(
@@ -141,89 +131,7 @@ pub unsafe fn cuGraphAddEmptyNode(
     numDependencies: usize,
 ) -> Status {
     platform()?.ready()?;
-    let (edges, payload) = (std::ptr::null(), Payload::Empty);
+    let payload = Payload::Empty;
     // SAFETY: the contract of cuda.h.
-    unsafe {
-        add(
-            phGraphNode,
-            hGraph,
-            dependencies,
-            edges,
-            numDependencies,
-            payload,
-        )
-    }
-}
-
-pub unsafe fn cuGraphAddEventRecordNode(
-    phGraphNode: *mut CUgraphNode,
-    hGraph: CUgraph,
-    dependencies: *const CUgraphNode,
-    numDependencies: usize,
-    event: CUevent,
-) -> Status {
-    platform()?.check_event(event)?;
-    let (edges, payload) = (std::ptr::null(), Payload::EventRecord(event));
-    // SAFETY: the contract of cuda.h.
-    unsafe {
-        add(
-            phGraphNode,
-            hGraph,
-            dependencies,
-            edges,
-            numDependencies,
-            payload,
-        )
-    }
-}
-
-pub unsafe fn cuGraphEventRecordNodeGetEvent(
-    hNode: CUgraphNode,
-    event_out: *mut CUevent,
-) -> Status {
-    match payload_of(hNode)? {
-        // SAFETY: the contract of cuda.h.
-        Payload::EventRecord(event) => unsafe { put(event_out, event) },
-        _ => Err(INVALID),
-    }
-}
-
-pub unsafe fn cuGraphEventRecordNodeSetEvent(hNode: CUgraphNode, event: CUevent) -> Status {
-    platform()?.check_event(event)?;
-    set_payload(hNode, Payload::EventRecord(event))
-}
-
-pub unsafe fn cuGraphAddEventWaitNode(
-    phGraphNode: *mut CUgraphNode,
-    hGraph: CUgraph,
-    dependencies: *const CUgraphNode,
-    numDependencies: usize,
-    event: CUevent,
-) -> Status {
-    platform()?.check_event(event)?;
-    let (edges, payload) = (std::ptr::null(), Payload::EventWait(event));
-    // SAFETY: the contract of cuda.h.
-    unsafe {
-        add(
-            phGraphNode,
-            hGraph,
-            dependencies,
-            edges,
-            numDependencies,
-            payload,
-        )
-    }
-}
-
-pub unsafe fn cuGraphEventWaitNodeGetEvent(hNode: CUgraphNode, event_out: *mut CUevent) -> Status {
-    match payload_of(hNode)? {
-        // SAFETY: the contract of cuda.h.
-        Payload::EventWait(event) => unsafe { put(event_out, event) },
-        _ => Err(INVALID),
-    }
-}
-
-pub unsafe fn cuGraphEventWaitNodeSetEvent(hNode: CUgraphNode, event: CUevent) -> Status {
-    platform()?.check_event(event)?;
-    set_payload(hNode, Payload::EventWait(event))
+    unsafe { append(phGraphNode, hGraph, dependencies, numDependencies, payload) }
 }

@@ -7,7 +7,7 @@ use gvirtus_abi::{
     CUresult,
 };
 
-use super::{INVALID, Status, add, get, payload_of, put};
+use super::{INVALID, Status, append, get, payload_of, put};
 use crate::parameters::{attribute, read_kernel, write_kernel};
 use crate::payload::{Attribute, Kernel, Payload};
 use crate::world::with;
@@ -74,18 +74,9 @@ pub unsafe fn cuGraphAddKernelNode_v2(
 ) -> Status {
     // SAFETY: the contract of cuda.h.
     let kernel = unsafe { read_kernel(&get(nodeParams)?)? };
-    let (edges, payload) = (std::ptr::null(), Payload::Kernel(kernel));
+    let payload = Payload::Kernel(kernel);
     // SAFETY: the contract of cuda.h.
-    unsafe {
-        add(
-            phGraphNode,
-            hGraph,
-            dependencies,
-            edges,
-            numDependencies,
-            payload,
-        )
-    }
+    unsafe { append(phGraphNode, hGraph, dependencies, numDependencies, payload) }
 }
 
 fn kernel_of(node: CUgraphNode) -> Result<Kernel, CUresult> {
@@ -154,19 +145,28 @@ pub(super) fn set_kernel(node: CUgraphNode, new: Kernel) -> Status {
     })
 }
 
-/// Whether a kernel node can have it.
-fn is_attribute(id: Id) -> bool {
-    matches!(
-        id,
+/// # Errors
+///
+/// `CUDA_ERROR_INVALID_VALUE` for what a kernel node cannot have, `CUDA_ERROR_NOT_SUPPORTED`.
+fn check_attribute(id: Id) -> Status {
+    match id {
         Id::CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW
-            | Id::CU_LAUNCH_ATTRIBUTE_COOPERATIVE
-            | Id::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
-            | Id::CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE
-            | Id::CU_LAUNCH_ATTRIBUTE_PRIORITY
-            | Id::CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP
-            | Id::CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN
-            | Id::CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT
-    )
+        | Id::CU_LAUNCH_ATTRIBUTE_COOPERATIVE
+        | Id::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+        | Id::CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE
+        | Id::CU_LAUNCH_ATTRIBUTE_PRIORITY
+        | Id::CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP
+        | Id::CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN
+        | Id::CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION
+        | Id::CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT
+        | Id::CU_LAUNCH_ATTRIBUTE_NVLINK_UTIL_CENTRIC_SCHEDULING
+        | Id::CU_LAUNCH_ATTRIBUTE_PORTABLE_CLUSTER_SIZE_MODE
+        | Id::CU_LAUNCH_ATTRIBUTE_SHARED_MEMORY_MODE => Ok(()),
+        Id::CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE => Err(
+            gvirtus_driver_face::unsupported("kernel nodes that kernels change"),
+        ),
+        _ => Err(INVALID),
+    }
 }
 
 pub unsafe fn cuGraphKernelNodeGetAttribute(
@@ -175,9 +175,7 @@ pub unsafe fn cuGraphKernelNodeGetAttribute(
     value_out: *mut CUkernelNodeAttrValue,
 ) -> Status {
     let kernel = kernel_of(hNode)?;
-    if !is_attribute(attr) {
-        return Err(INVALID);
-    }
+    check_attribute(attr)?;
     let known = kernel.attribute(attr).map(|Attribute(known)| known.value);
     let value = known.unwrap_or(CUlaunchAttributeValue { pad: [0; 64] });
     // SAFETY: the contract of cuda.h.
@@ -189,9 +187,7 @@ pub unsafe fn cuGraphKernelNodeSetAttribute(
     attr: CUkernelNodeAttrID,
     value: *const CUkernelNodeAttrValue,
 ) -> Status {
-    if !is_attribute(attr) {
-        return Err(INVALID);
-    }
+    check_attribute(attr)?;
     // SAFETY: the contract of cuda.h.
     let value = unsafe { get(value)? };
     with(|world| match &mut world.node_mut(hNode)?.payload {

@@ -10,7 +10,7 @@ use gvirtus_abi::{
     CUresult,
 };
 
-use super::{INVALID, Status, add, get, list, payload_of, put};
+use super::{INVALID, Status, append, get, list, payload_of, put};
 use crate::memory::{GraphMemory, counters, reset_high, trim};
 use crate::payload::{AllocationRequest, Payload};
 use crate::platform::platform;
@@ -76,18 +76,9 @@ pub unsafe fn cuGraphAddMemAllocNode(
     // SAFETY: the contract of cuda.h.
     let memory = unsafe { allocate(&params)? };
     let address = memory.address();
-    let (edges, payload) = (std::ptr::null(), Payload::Allocate(memory));
+    let payload = Payload::Allocate(memory);
     // SAFETY: the contract of cuda.h.
-    unsafe {
-        add(
-            phGraphNode,
-            hGraph,
-            dependencies,
-            edges,
-            numDependencies,
-            payload,
-        )?
-    };
+    unsafe { append(phGraphNode, hGraph, dependencies, numDependencies, payload)? };
     let params = CUDA_MEM_ALLOC_NODE_PARAMS {
         dptr: address,
         ..params
@@ -117,18 +108,9 @@ pub unsafe fn cuGraphAddMemFreeNode(
 ) -> Status {
     platform()?.ready()?;
     check_free(hGraph, dptr)?;
-    let (edges, payload) = (std::ptr::null(), Payload::Free(dptr));
+    let payload = Payload::Free(dptr);
     // SAFETY: the contract of cuda.h.
-    unsafe {
-        add(
-            phGraphNode,
-            hGraph,
-            dependencies,
-            edges,
-            numDependencies,
-            payload,
-        )
-    }
+    unsafe { append(phGraphNode, hGraph, dependencies, numDependencies, payload) }
 }
 
 /// As [`crate::world::World::check_free`].

@@ -21,6 +21,7 @@ mod batches;
 mod captures;
 mod conditions;
 mod copies;
+mod events;
 mod executable;
 mod executable_nodes;
 mod graphs;
@@ -37,6 +38,7 @@ pub use self::batches::*;
 pub use self::captures::*;
 pub use self::conditions::*;
 pub use self::copies::*;
+pub use self::events::*;
 pub use self::executable::*;
 pub use self::executable_nodes::*;
 pub use self::graphs::*;
@@ -189,6 +191,37 @@ unsafe fn add(
     })?;
     // SAFETY: the caller's promise.
     unsafe { put(place, node.handle()) }
+}
+
+/// As [`add`], with default edges.
+///
+/// # Safety
+///
+/// As [`add`].
+unsafe fn append(
+    place: *mut CUgraphNode,
+    graph: CUgraph,
+    nodes: *const CUgraphNode,
+    count: usize,
+    payload: Payload,
+) -> Status {
+    // SAFETY: the caller's promise.
+    unsafe { add(place, graph, nodes, std::ptr::null(), count, payload) }
+}
+
+/// Writes what `read` finds in a node of its kind.
+///
+/// # Safety
+///
+/// `place` is null or valid for writing.
+unsafe fn tell<T>(
+    node: CUgraphNode,
+    place: *mut T,
+    read: impl FnOnce(&Payload) -> Option<T>,
+) -> Status {
+    let value = read(&payload_of(node)?).ok_or(INVALID)?;
+    // SAFETY: the caller's promise.
+    unsafe { put(place, value) }
 }
 
 /// A copy of what a node does.

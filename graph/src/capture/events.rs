@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What calls on events ask: an event that is recorded in a capture carries its dependencies.
 
-use gvirtus_abi::{CUevent, CUresult};
+use gvirtus_abi::{CUevent, CUlaunchAttribute, CUlaunchAttributeID as Id, CUresult};
 
 use super::calls::record;
 use super::{CapturedEvent, Captures, merge};
@@ -55,6 +55,37 @@ pub fn record_event(stream: &Stream, event: CUevent, is_external: bool) -> Resul
         captures.count();
         Ok(is_captured)
     })
+}
+
+/// As [`record`] of a kernel: events that its launch attributes name are recorded behind it.
+///
+/// # Errors
+///
+/// As [`record`].
+#[cold]
+pub fn record_kernel(
+    stream: &Stream,
+    attributes: &[CUlaunchAttribute],
+    make: impl FnOnce() -> Result<Payload, CUresult>,
+) -> Result<bool, CUresult> {
+    if !record(stream, make)? {
+        return Ok(false);
+    }
+    for attribute in attributes {
+        let value = &attribute.value;
+        // SAFETY: the id says which field it is.
+        let event = unsafe {
+            match attribute.id {
+                Id::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT => value.programmaticEvent.event,
+                Id::CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT => {
+                    value.launchCompletionEvent.event
+                }
+                _ => continue,
+            }
+        };
+        record_event(stream, event, false)?;
+    }
+    Ok(true)
 }
 
 /// Makes a stream wait for an event, if that is a matter of captures. An event that was never

@@ -21,7 +21,7 @@ pub use self::calls::{
     check_context_wait, check_stream_wait, check_uncaptured, check_unsafe, forget_context,
     is_captured, record,
 };
-pub use self::events::{check_event_wait, forget_event, record_event, wait_event};
+pub use self::events::{check_event_wait, forget_event, record_event, record_kernel, wait_event};
 pub use self::memory::{record_allocation, record_free};
 use crate::edges::Edge;
 use crate::platform::{Stream, StreamKind};

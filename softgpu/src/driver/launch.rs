@@ -448,7 +448,7 @@ unsafe fn launch_checked(
         };
         // SAFETY: the caller's promise.
         let make = || unsafe { call.read(attributes) }.map(Payload::Kernel);
-        if capture::record(&stream_of(&target), make)? {
+        if capture::record_kernel(&stream_of(&target), attributes, make)? {
             return Ok(None);
         }
     }

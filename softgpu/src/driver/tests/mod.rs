@@ -4,6 +4,7 @@
 mod contexts;
 mod copies;
 mod devices;
+mod graphs;
 mod modules;
 mod pools;
 mod streams;
