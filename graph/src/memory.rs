@@ -8,11 +8,11 @@
 //! guide, "Graph Memory Nodes").
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gvirtus_abi::{
-    CUDA_MEM_ALLOC_NODE_PARAMS, CUdevice, CUdeviceptr, CUmemAccessDesc, CUmemAllocationType,
-    CUmemLocationType, CUresult,
+    CUDA_MEM_ALLOC_NODE_PARAMS, CUcontext, CUdevice, CUdeviceptr, CUmemAccessDesc,
+    CUmemAllocationType, CUmemLocationType, CUresult,
 };
 
 use crate::payload::AllocationRequest;
@@ -24,6 +24,8 @@ const GRANULE_BYTES: u64 = 2 << 20;
 
 /// Memory that goes back to the driver with its last owner.
 pub struct GraphMemory {
+    /// Names it in the table: an address is used again.
+    number: u64,
     address: CUdeviceptr,
     request: AllocationRequest,
     /// Of a node.
@@ -42,7 +44,7 @@ unsafe impl Send for Asked {}
 // SAFETY: as above.
 unsafe impl Sync for Asked {}
 
-/// All memory of nodes, and the marks of each device.
+/// All memory of graphs, and the marks of each device.
 pub(crate) struct Table {
     /// By address.
     memory: BTreeMap<u64, Entry>,
@@ -51,7 +53,11 @@ pub(crate) struct Table {
 }
 
 struct Entry {
+    number: u64,
+    context: CUcontext,
     device: i32,
+    /// And not of a condition.
+    is_of_node: bool,
     bytes: u64,
     is_mapped: bool,
     is_allocated: bool,
@@ -89,17 +95,35 @@ impl Table {
 }
 
 impl GraphMemory {
+    fn allocate(request: AllocationRequest, asked: Option<Asked>) -> Result<Self, CUresult> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let address = platform()?.allocate(request)?;
+        let entry = Entry {
+            number,
+            context: request.context,
+            device: request.device.0,
+            is_of_node: asked.is_some(),
+            bytes: (request.bytes as u64).next_multiple_of(GRANULE_BYTES),
+            is_mapped: false,
+            is_allocated: false,
+        };
+        state().memory.lock().memory.insert(address.0, entry);
+        Ok(Self {
+            number,
+            address,
+            request,
+            asked,
+        })
+    }
+
     /// The number of a condition.
     ///
     /// # Errors
     ///
     /// `CUDA_ERROR_OUT_OF_MEMORY` and its kin.
     pub(crate) fn of_condition(request: AllocationRequest) -> Result<Self, CUresult> {
-        Ok(Self {
-            address: platform()?.allocate(request)?,
-            request,
-            asked: None,
-        })
+        Self::allocate(request, None)
     }
 
     /// What a node asks for.
@@ -112,19 +136,7 @@ impl GraphMemory {
         parameters: CUDA_MEM_ALLOC_NODE_PARAMS,
         access: Box<[CUmemAccessDesc]>,
     ) -> Result<Self, CUresult> {
-        let address = platform()?.allocate(request)?;
-        let entry = Entry {
-            device: request.device.0,
-            bytes: (request.bytes as u64).next_multiple_of(GRANULE_BYTES),
-            is_mapped: false,
-            is_allocated: false,
-        };
-        state().memory.lock().memory.insert(address.0, entry);
-        Ok(Self {
-            address,
-            request,
-            asked: Some(Asked { parameters, access }),
-        })
+        Self::allocate(request, Some(Asked { parameters, access }))
     }
 
     /// What a captured call asks for.
@@ -171,13 +183,14 @@ impl GraphMemory {
     pub(crate) fn is_allocated(&self) -> bool {
         let table = state().memory.lock();
         let entry = table.memory.get(&self.address.0);
-        entry.is_some_and(|entry| entry.is_allocated)
+        entry.is_some_and(|entry| entry.number == self.number && entry.is_allocated)
     }
 
     /// Notes that it is in use from now on, or no more.
     pub(crate) fn set_allocated(&self, is_allocated: bool) {
         let mut table = state().memory.lock();
-        let Some(entry) = table.memory.get_mut(&self.address.0) else {
+        let entry = table.memory.get_mut(&self.address.0);
+        let Some(entry) = entry.filter(|entry| entry.number == self.number) else {
             return;
         };
         entry.is_allocated = is_allocated;
@@ -192,11 +205,15 @@ impl GraphMemory {
 
 impl Drop for GraphMemory {
     fn drop(&mut self) {
-        if self.asked.is_some() {
-            state().memory.lock().memory.remove(&self.address.0);
+        let mut table = state().memory.lock();
+        let known = table.memory.get(&self.address.0);
+        // Else it has gone with its context, and the address may be another's.
+        if known.is_some_and(|entry| entry.number == self.number) {
+            table.memory.remove(&self.address.0);
+            drop(table);
+            state().freed.lock().push(self.address);
+            state().freed_count.fetch_add(1, Ordering::Relaxed);
         }
-        state().freed.lock().push(self.address);
-        state().freed_count.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -218,7 +235,18 @@ pub(crate) fn give_back() {
 
 /// Whether an allocation node has memory at this address.
 pub(crate) fn is_of_node(address: CUdeviceptr) -> bool {
-    state().memory.lock().memory.contains_key(&address.0)
+    let table = state().memory.lock();
+    let entry = table.memory.get(&address.0);
+    entry.is_some_and(|entry| entry.is_of_node)
+}
+
+/// Forgets the memory of a context that ends, with which it goes.
+pub(crate) fn forget_context(context: CUcontext) {
+    let mut table = state().memory.lock();
+    table.memory.retain(|_, entry| entry.context != context);
+    drop(table);
+    let is_kept = |memory: &GraphMemory| memory.request.context != context;
+    state().live.lock().retain(|_, memory| is_kept(memory));
 }
 
 /// The counters of a device.

@@ -513,3 +513,22 @@ fn captured_memory_is_freed_once_in_a_graph() {
     assert_eq!(call!(cuGraphDestroy(graph)), Ok(()));
     assert!(!ALLOCATED.lock().contains(&address.0));
 }
+
+#[test]
+fn memory_of_a_graph_goes_with_its_context() {
+    let stream = stream(8001);
+    let request = AllocationRequest {
+        context: stream.context,
+        device: CUdevice(0),
+        bytes: 100,
+    };
+    begin(8001);
+    let address = capture::record_allocation(&stream, request);
+    let address = address.expect("memory").expect("a node");
+    let graph = end(8001).expect("a graph");
+    capture::forget_context(stream.context);
+    // The address may be another's now.
+    assert_eq!(crate::free_outside(address), Ok(false));
+    assert_eq!(call!(cuGraphDestroy(graph)), Ok(()));
+    assert!(ALLOCATED.lock().contains(&address.0), "it was freed twice");
+}

@@ -402,5 +402,6 @@ impl World {
     /// Ends what belonged to a context.
     pub(crate) fn forget_context(&mut self, context: CUcontext) {
         self.captures.forget_context(context);
+        memory::forget_context(context);
     }
 }

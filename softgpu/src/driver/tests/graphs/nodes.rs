@@ -166,7 +166,7 @@ fn words_are_written_and_waited_for() {
 }
 
 #[test]
-fn a_copy_that_waits_for_memory_runs_after_what_is_beside_it() {
+fn what_waits_for_memory_runs_after_what_is_beside_it() {
     let bench = Bench::new();
     bench.write(0);
     let graph = graph();
