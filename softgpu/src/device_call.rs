@@ -60,15 +60,30 @@ pub enum DeviceCall {
     DeviceGetAttribute,
     /// `(&version) -> error`.
     RuntimeGetVersion,
+    /// `(&value, limit) -> error`.
+    DeviceGetLimit,
+    /// `(&attributes, function) -> error`.
+    FuncGetAttributes,
+    /// `(&blocks, function, threads, dynamic shared bytes) -> error`.
+    OccupancyMaxActiveBlocks,
+    /// `(&blocks, function, threads, dynamic shared bytes, flags) -> error`.
+    OccupancyMaxActiveBlocksWithFlags,
+    /// `(error) -> pointer`.
+    GetErrorName,
+    /// `(error) -> pointer`.
+    GetErrorString,
 }
 
 impl DeviceCall {
     /// The function of that name in PTX: `__cudaCDP2…` since CUDA 12, `cuda…` before.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        let name = name
-            .strip_prefix("__cudaCDP2")
-            .or_else(|| name.strip_prefix("cuda"))?;
+        let since_12 = name.strip_prefix("__cudaCDP2");
+        if since_12 == Some("FuncGetAttributes") {
+            // What it writes was shorter before CUDA 12.
+            return Some(Self::FuncGetAttributes);
+        }
+        let name = since_12.or_else(|| name.strip_prefix("cuda"))?;
         Some(match name.strip_suffix("_ptsz").unwrap_or(name) {
             "GetParameterBuffer" => Self::GetParameterBuffer,
             "GetParameterBufferV2" => Self::GetParameterBufferV2,
@@ -93,6 +108,13 @@ impl DeviceCall {
             "GetDeviceCount" => Self::GetDeviceCount,
             "DeviceGetAttribute" => Self::DeviceGetAttribute,
             "RuntimeGetVersion" => Self::RuntimeGetVersion,
+            "DeviceGetLimit" => Self::DeviceGetLimit,
+            "OccupancyMaxActiveBlocksPerMultiprocessor" => Self::OccupancyMaxActiveBlocks,
+            "OccupancyMaxActiveBlocksPerMultiprocessorWithFlags" => {
+                Self::OccupancyMaxActiveBlocksWithFlags
+            }
+            "GetErrorName" => Self::GetErrorName,
+            "GetErrorString" => Self::GetErrorString,
             _ => return None,
         })
     }
@@ -108,10 +130,17 @@ impl DeviceCall {
             | Self::GetDevice
             | Self::GetDeviceCount
             | Self::RuntimeGetVersion => &[LONG],
-            Self::StreamCreateWithFlags | Self::EventCreateWithFlags => &[LONG, WORD],
-            Self::GetParameterBuffer | Self::LaunchDeviceV2 | Self::EventRecord | Self::Malloc => {
-                &[LONG, LONG]
+            Self::StreamCreateWithFlags | Self::EventCreateWithFlags | Self::DeviceGetLimit => {
+                &[LONG, WORD]
             }
+            Self::GetParameterBuffer
+            | Self::LaunchDeviceV2
+            | Self::EventRecord
+            | Self::Malloc
+            | Self::FuncGetAttributes => &[LONG, LONG],
+            Self::OccupancyMaxActiveBlocks => &[LONG, LONG, WORD, LONG],
+            Self::OccupancyMaxActiveBlocksWithFlags => &[LONG, LONG, WORD, LONG, WORD],
+            Self::GetErrorName | Self::GetErrorString => &[WORD],
             Self::DeviceGetAttribute => &[LONG, WORD, WORD],
             Self::StreamWaitEvent | Self::EventRecordWithFlags => &[LONG, LONG, WORD],
             Self::GetParameterBufferV2 => &[LONG, DIM3, DIM3, WORD],
@@ -127,7 +156,10 @@ impl DeviceCall {
     #[must_use]
     pub const fn result(self) -> (u32, u32) {
         match self {
-            Self::GetParameterBuffer | Self::GetParameterBufferV2 => LONG,
+            Self::GetParameterBuffer
+            | Self::GetParameterBufferV2
+            | Self::GetErrorName
+            | Self::GetErrorString => LONG,
             _ => WORD,
         }
     }

@@ -19,7 +19,6 @@ use gvirtus_protocol::frame::CommandHeader;
 use gvirtus_protocol::opcode;
 use zerocopy::little_endian::{U32, U64 as Word};
 
-use super::error::SessionError;
 use super::handles::ImageHandle;
 use super::images::c_name;
 use super::memory::Input;

@@ -36,7 +36,7 @@ pub(super) struct Context {
     pub(super) error: Arc<ErrorCell>,
     pub(super) domain: DomainId,
     pub(super) legacy_stream: StreamId,
-    pub(super) settings: Mutex<Settings>,
+    pub(super) settings: Arc<Mutex<Settings>>,
     /// Contexts whose memory it may use: their numbers, and their devices' ordinals.
     pub(super) peers: Mutex<Vec<(u64, i32)>>,
     /// Where kernels allocate.
@@ -82,7 +82,7 @@ impl Context {
             error,
             domain,
             legacy_stream,
-            settings: Mutex::default(),
+            settings: Arc::default(),
             peers: Mutex::default(),
             heap: Arc::new(Heap::new(DEFAULT_HEAP_BYTES as u64)),
             printed: Arc::new(Fifo::new(DEFAULT_PRINTF_BYTES)),

@@ -3,22 +3,24 @@
 
 use std::sync::Arc;
 
-use gvirtus_abi::{CUdevice_attribute, CUresult};
+use gvirtus_abi::{CUdevice_attribute, CUfunction_attribute, CUlimit, CUresult};
+use parking_lot::Mutex;
 
 use super::allocations::{self, Allocation, Kind};
 use super::attributes;
 use super::context::Context;
-use super::context_settings::LaunchLimits;
+use super::context_settings::{LaunchLimits, Settings};
 use super::device::{self, Device};
 use super::limits::{SHORT_LAUNCH_STEPS, STEPS_PER_BLOCK};
-use super::managed;
 use super::managed_variables::ManagedVariables;
+use super::occupancy::Demand;
 use super::program::Program;
+use super::{function, managed};
 use crate::exec::{
     DeviceFacts, Fault, Heap, KernelId, LaunchConfig, LaunchOptions, LoadError, LoadedModule,
     launch,
 };
-use crate::ir::{OpaqueType, VariableId};
+use crate::ir::{self, OpaqueType, VariableId};
 use crate::memory::{MemoryError, share, unshare};
 use crate::printf::Fifo;
 
@@ -36,11 +38,22 @@ pub(super) struct Instance {
 }
 
 /// What kernels can ask of their device.
-struct Facts(&'static Device);
+struct Facts {
+    device: &'static Device,
+    program: Arc<Program>,
+    /// The context's.
+    settings: Arc<Mutex<Settings>>,
+}
+
+impl Facts {
+    fn kernel(&self, kernel: KernelId) -> Option<&ir::Kernel> {
+        self.program.module().kernels.get(kernel.0 as usize)
+    }
+}
 
 impl DeviceFacts for Facts {
     fn ordinal(&self) -> i32 {
-        self.0.ordinal
+        self.device.ordinal
     }
 
     fn count(&self) -> i32 {
@@ -49,7 +62,28 @@ impl DeviceFacts for Facts {
 
     fn attribute(&self, number: i32) -> Option<i32> {
         let number = u32::try_from(number).ok()?;
-        attributes::value(self.0, CUdevice_attribute(number))
+        attributes::value(self.device, CUdevice_attribute(number))
+    }
+
+    fn limit(&self, number: u32) -> Option<u64> {
+        let limit = self.settings.lock().limit(CUlimit(number)).ok()?;
+        Some(limit as u64)
+    }
+
+    /// What the host sets on a function is its own: kernels see what was compiled.
+    fn function_attribute(&self, kernel: KernelId, number: u32) -> Option<i32> {
+        let kernel = self.kernel(kernel)?;
+        let settings = function::Settings::new(kernel);
+        let number = CUfunction_attribute(number);
+        function::attribute(&self.program, kernel, &settings, number).ok()
+    }
+
+    fn occupancy(&self, kernel: KernelId, threads: u32, shared_bytes: u64) -> u32 {
+        let Some(kernel) = self.kernel(kernel) else {
+            return 0;
+        };
+        let settings = function::Settings::new(kernel);
+        Demand::of_kernel(&self.program, kernel, &settings).blocks(threads, shared_bytes as usize)
     }
 }
 
@@ -77,11 +111,16 @@ impl Instance {
                 }
             }
         })?;
+        let facts = Facts {
+            device: context.device,
+            program: Arc::clone(&program),
+            settings: Arc::clone(&context.settings),
+        };
         let instance = Self {
             program,
             module,
             workers: context.device.multiprocessors as usize,
-            facts: Facts(context.device),
+            facts,
             managed,
             heap: context.heap.clone(),
             printed: context.printed.clone(),

@@ -6,9 +6,11 @@ use gvirtus_abi::{CUfunction, CUlaunchConfig, CUoccupancyB2DSize, CUresult};
 
 use super::architecture;
 use super::arguments::out;
-use super::function::{self, Function};
+use super::function::{self, Function, Settings};
 use super::launch;
 use super::limits::{REGISTER_GRANULE, REGISTERS_PER_MULTIPROCESSOR};
+use super::program::Program;
+use crate::ir;
 use crate::limits::WARP_SIZE;
 
 /// Warps get their registers in groups of so many.
@@ -27,13 +29,16 @@ pub(super) struct Demand {
 
 impl Demand {
     pub(super) fn of(function: &Function) -> Self {
-        let kernel = function.kernel();
+        Self::of_kernel(function.program(), function.kernel(), &function.settings)
+    }
+
+    pub(super) fn of_kernel(program: &Program, kernel: &ir::Kernel, settings: &Settings) -> Self {
         Self {
-            registers_per_thread: function::registers(function.program(), kernel),
+            registers_per_thread: function::registers(program, kernel),
             static_shared_bytes: kernel.static_shared_bytes,
-            max_dynamic_shared_bytes: function.settings.max_dynamic_shared_bytes(),
+            max_dynamic_shared_bytes: settings.max_dynamic_shared_bytes(),
             max_threads: function::max_threads(kernel),
-            carveout_percent: function.settings.carveout_percent(),
+            carveout_percent: settings.carveout_percent(),
         }
     }
 

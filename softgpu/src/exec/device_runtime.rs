@@ -7,6 +7,7 @@ use super::grids::{Child, Grids, Item, StreamKey};
 use super::launch::{Launch, LaunchConfig, check};
 use super::module::KernelId;
 use crate::device_call::DeviceCall;
+use crate::device_errors;
 use crate::memory::Memory;
 
 /// `cudaError_t` as kernels see it.
@@ -18,6 +19,7 @@ const INVALID_CONFIGURATION: Code = 9;
 const LAUNCH_PENDING_COUNT_EXCEEDED: Code = 69;
 const INVALID_DEVICE_FUNCTION: Code = 98;
 const INVALID_DEVICE: Code = 101;
+const UNSUPPORTED_LIMIT: Code = 215;
 const INVALID_RESOURCE_HANDLE: Code = 400;
 const NOT_SUPPORTED: Code = 801;
 
@@ -33,6 +35,12 @@ const STREAM_TAIL_LAUNCH: u64 = 3;
 const STREAM_FIRE_AND_FORGET: u64 = 4;
 /// Handles of streams and events are their numbers times this.
 const HANDLE_STEP: u64 = 0x1000;
+/// The `CUfunction_attribute`s of a `cudaFuncAttributes`: sizes of static shared, constant and local
+/// memory.
+const FUNCTION_SIZES: [u32; 3] = [1, 2, 3];
+/// Threads, registers, versions of PTX and binary, cache mode, dynamic shared memory, carveout,
+/// whether a cluster must be set, its required shape, scheduling policy, non-portable sizes.
+const FUNCTION_NUMBERS: [u32; 13] = [0, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 14];
 /// What `cudaRuntimeGetVersion` says: 1000 × major + 10 × minor.
 const RUNTIME_VERSION: u32 = 13_050;
 
@@ -44,6 +52,12 @@ pub trait DeviceFacts: Sync {
     fn count(&self) -> i32;
     /// A `CUdevice_attribute`.
     fn attribute(&self, number: i32) -> Option<i32>;
+    /// A `CUlimit` of the context.
+    fn limit(&self, number: u32) -> Option<u64>;
+    /// A `CUfunction_attribute` of a kernel of the module.
+    fn function_attribute(&self, kernel: KernelId, number: u32) -> Option<i32>;
+    /// Blocks of so many threads and bytes of dynamic shared memory that a multiprocessor holds.
+    fn occupancy(&self, kernel: KernelId, threads: u32, shared_bytes: u64) -> u32;
 }
 
 /// One lane's call.
@@ -71,6 +85,8 @@ pub(super) fn run(launch: &Launch<'_>, call: &mut Call<'_>, function: DeviceCall
     let value = match function {
         DeviceCall::GetParameterBuffer => caller.parameter_buffer(),
         DeviceCall::GetParameterBufferV2 => caller.parameter_buffer_of_launch(),
+        DeviceCall::GetErrorName => caller.error_text(0),
+        DeviceCall::GetErrorString => caller.error_text(1),
         DeviceCall::GetLastError => caller.last_error(true).into(),
         DeviceCall::PeekAtLastError => caller.last_error(false).into(),
         other => {
@@ -180,9 +196,58 @@ impl Caller<'_, '_> {
             },
             DeviceCall::MemcpyAsync | DeviceCall::Memcpy2DAsync => self.copy(function),
             DeviceCall::MemsetAsync | DeviceCall::Memset2DAsync => self.fill(function),
+            DeviceCall::DeviceGetLimit => self.get_limit(),
+            DeviceCall::FuncGetAttributes => self.function_attributes(),
+            DeviceCall::OccupancyMaxActiveBlocks => self.occupancy(),
+            DeviceCall::OccupancyMaxActiveBlocksWithFlags => match self.word(4) {
+                // The second is about caches, of which there are none.
+                0 | 1 => self.occupancy(),
+                _ => Err(INVALID_VALUE),
+            },
             DeviceCall::RuntimeGetVersion => self.write(0, &RUNTIME_VERSION.to_le_bytes()),
             _ => self.ask_device(function),
         }
+    }
+
+    /// The address of an error's name or text.
+    fn error_text(&self, which: usize) -> u64 {
+        let text = device_errors::texts(self.word(0))[which];
+        self.grids.module().text(text).unwrap_or(0)
+    }
+
+    fn get_limit(&mut self) -> Result<(), Code> {
+        let facts = self.launch.device.ok_or(NOT_SUPPORTED)?;
+        let limit = facts.limit(self.word(1)).ok_or(UNSUPPORTED_LIMIT)?;
+        self.write(0, &limit.to_le_bytes())
+    }
+
+    /// `cudaFuncAttributes` up to what concerns graphs: three `size_t`, then `int`s.
+    fn function_attributes(&mut self) -> Result<(), Code> {
+        let facts = self.launch.device.ok_or(NOT_SUPPORTED)?;
+        let kernel = self.kernel(self.long(1))?;
+        let ask = |number| {
+            let value = facts.function_attribute(kernel, number);
+            value.ok_or(INVALID_DEVICE_FUNCTION)
+        };
+        let mut bytes = Vec::new();
+        for number in FUNCTION_SIZES {
+            bytes.extend(i64::from(ask(number)?).to_le_bytes());
+        }
+        for number in FUNCTION_NUMBERS {
+            bytes.extend(ask(number)?.to_le_bytes());
+        }
+        self.write(0, &bytes)
+    }
+
+    fn occupancy(&mut self) -> Result<(), Code> {
+        let facts = self.launch.device.ok_or(NOT_SUPPORTED)?;
+        let kernel = self.kernel(self.long(1))?;
+        let threads = self.word(2);
+        if threads == 0 || threads.cast_signed() < 0 {
+            return Err(INVALID_VALUE);
+        }
+        let blocks = facts.occupancy(kernel, threads, self.long(3));
+        self.write(0, &blocks.to_le_bytes())
     }
 
     fn ask_device(&mut self, function: DeviceCall) -> Result<(), Code> {

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
+
 use super::decode::{Program, Surroundings, decode, function_pointer};
 use super::level::CpuLevel;
 use crate::ir::{Builtin, Callee, FunctionId, Kernel, Module, Op, Relocation, Symbol, Variable};
@@ -43,6 +45,8 @@ pub struct LoadedModule {
     kernels: HashMap<String, KernelId>,
     variables: HashMap<String, u32>,
     launches_grids: bool,
+    /// Texts that kernels have asked for, with a final zero, in device memory.
+    texts: Mutex<HashMap<&'static str, u64>>,
 }
 
 impl LoadedModule {
@@ -77,6 +81,7 @@ impl LoadedModule {
             kernels,
             variables,
             launches_grids: launches_grids(&module),
+            texts: Mutex::default(),
             module,
         };
         loaded.place(placed)?;
@@ -123,6 +128,19 @@ impl LoadedModule {
     /// Whether any function may launch grids.
     pub(crate) fn launches_grids(&self) -> bool {
         self.launches_grids
+    }
+
+    /// The address of a text; `None` if there is no memory for it.
+    pub(crate) fn text(&self, text: &'static str) -> Option<u64> {
+        let mut texts = self.texts.lock();
+        if let Some(address) = texts.get(text) {
+            return Some(*address);
+        }
+        let address = self.memory.alloc(text.len() as u64 + 1).ok()?;
+        let bytes = [text.as_bytes(), &[0]].concat();
+        self.memory.write(address, &bytes).ok()?;
+        texts.insert(text, address);
+        Some(address)
     }
 
     /// A kernel's description.
@@ -279,7 +297,7 @@ fn launches_grids(module: &Module) -> bool {
 
 impl Drop for LoadedModule {
     fn drop(&mut self) {
-        for &address in &self.owned {
+        for &address in self.owned.iter().chain(self.texts.get_mut().values()) {
             // The memory may have been reset as a whole.
             let _ = self.memory.free(address);
         }
