@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Occupancy of many launches: what the device says against the formula that NVIDIA publishes in
-// cuda_occupancy.h, for kernels of different needs, all block sizes and many sizes of shared memory.
+// cuda_occupancy.h, for kernels of different needs, all block sizes and many sizes of shared
+// memory.
 
 #include "check.h"
 
@@ -9,7 +10,8 @@
 #include <cuda_occupancy.h>
 
 template <int Registers>
-__global__ void __launch_bounds__(1024 / (Registers / 64 ? Registers / 64 : 1)) many(float *values) {
+__global__ void __launch_bounds__(1024 / (Registers / 64 ? Registers / 64 : 1))
+    many(float *values) {
     float own[Registers];
     for (int i = 0; i < Registers; ++i) {
         own[i] = values[i * blockDim.x + threadIdx.x];

@@ -9,8 +9,8 @@ use core::ops::Range;
 use std::collections::BTreeMap;
 
 use gvirtus_abi::{
-    CUdevice, CUmem_advise, CUmem_range_attribute, CUmemLocation, CUmemLocation_v1_anonymous0,
-    CUmemLocationType, CUresult,
+    CUdevice, CUdeviceptr, CUmem_advise, CUmem_range_attribute, CUmemLocation,
+    CUmemLocation_v1_anonymous0, CUmemLocationType, CUresult,
 };
 
 const PAGE_BYTES: u64 = 4096;
@@ -289,8 +289,142 @@ fn common(mut places: impl Iterator<Item = Option<Place>>) -> Option<Place> {
     places.all(|place| place == Some(first)).then_some(first)
 }
 
+/// The ranges of a batch (`cuMemPrefetchBatchAsync` and its relatives); `managed` checks each.
+///
+/// # Errors
+///
+/// `CUDA_ERROR_INVALID_VALUE`, and those of `managed`.
+///
+/// # Safety
+///
+/// Null, or arrays of `count` elements.
+pub unsafe fn batch_ranges(
+    addresses: *const CUdeviceptr,
+    sizes: *const usize,
+    count: usize,
+    managed: impl Fn(CUdeviceptr, usize) -> Result<Range<u64>, CUresult>,
+) -> Result<Vec<Range<u64>>, CUresult> {
+    if addresses.is_null() || sizes.is_null() || count == 0 {
+        return Err(INVALID);
+    }
+    let element = |index| {
+        // SAFETY: not null, and then `count` elements by the caller's promise.
+        unsafe {
+            (
+                addresses.add(index).read_unaligned(),
+                sizes.add(index).read_unaligned(),
+            )
+        }
+    };
+    let ranges = (0..count).map(|index| {
+        let (address, bytes) = element(index);
+        managed(address, bytes)
+    });
+    ranges.collect()
+}
+
+/// Where each of `count` ranges of a batch is to go: location `n` is that of the ranges from
+/// `starts[n]` on.
+///
+/// # Errors
+///
+/// `CUDA_ERROR_INVALID_VALUE`.
+///
+/// # Safety
+///
+/// Null, or arrays of `number` elements.
+pub unsafe fn batch_places(
+    count: usize,
+    locations: *const CUmemLocation,
+    starts: *const usize,
+    number: usize,
+) -> Result<Vec<Place>, CUresult> {
+    if locations.is_null() || starts.is_null() || !(1..=count).contains(&number) {
+        return Err(INVALID);
+    }
+    let mut places = Vec::with_capacity(count);
+    for index in 0..number {
+        // SAFETY: not null, and then `number` elements by the caller's promise.
+        let (location, start) = unsafe {
+            (
+                locations.add(index).read_unaligned(),
+                starts.add(index).read_unaligned(),
+            )
+        };
+        let end = match index + 1 < number {
+            // SAFETY: as above.
+            true => unsafe { starts.add(index + 1).read_unaligned() },
+            false => count,
+        };
+        if start != places.len() || end <= start || end > count {
+            return Err(INVALID);
+        }
+        places.resize(end, Place::of_location(&location)?);
+    }
+    Ok(places)
+}
+
+/// Whether an advice is about a place; the others ignore theirs.
+pub fn has_place(advice: CUmem_advise) -> bool {
+    use CUmem_advise as A;
+    matches!(
+        advice,
+        A::CU_MEM_ADVISE_SET_PREFERRED_LOCATION
+            | A::CU_MEM_ADVISE_SET_ACCESSED_BY
+            | A::CU_MEM_ADVISE_UNSET_ACCESSED_BY
+    )
+}
+
+/// The questions of `cuMemRangeGetAttributes`, one after another.
+///
+/// # Errors
+///
+/// `CUDA_ERROR_INVALID_VALUE`, and those of `ask`.
+///
+/// # Safety
+///
+/// Null, or arrays of `count` elements.
+pub unsafe fn each_attribute(
+    data: *const *mut c_void,
+    sizes: *const usize,
+    attributes: *const CUmem_range_attribute,
+    count: usize,
+    mut ask: impl FnMut(*mut c_void, usize, CUmem_range_attribute) -> Result<(), CUresult>,
+) -> Result<(), CUresult> {
+    if data.is_null() || sizes.is_null() || attributes.is_null() || count == 0 {
+        return Err(INVALID);
+    }
+    for index in 0..count {
+        // SAFETY: not null, and then `count` elements by the caller's promise.
+        let (place, bytes, attribute) = unsafe {
+            (
+                data.add(index).read_unaligned(),
+                sizes.add(index).read_unaligned(),
+                attributes.add(index).read_unaligned(),
+            )
+        };
+        ask(place, bytes, attribute)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn places_of_a_batch_are_runs() {
+        let location = |ordinal| Place::Device(ordinal).location();
+        let locations = [location(3), location(5)];
+        let places = |starts: &[usize], count| {
+            // SAFETY: two locations, and as many starts.
+            unsafe { batch_places(count, locations.as_ptr(), starts.as_ptr(), starts.len()) }
+        };
+        let [three, five] = [Place::Device(3), Place::Device(5)];
+        assert_eq!(places(&[0, 2], 3), Ok(vec![three, three, five]));
+        for (starts, count) in [(&[1, 2][..], 3), (&[0, 0], 3), (&[0, 3], 3), (&[0, 1], 1)] {
+            assert_eq!(places(starts, count), Err(INVALID), "{starts:?}");
+        }
+    }
+
     use super::*;
 
     fn get(advised: &Advised, attribute: CUmem_range_attribute, range: Range<u64>) -> [i32; 3] {

@@ -80,6 +80,36 @@ impl Session {
         Ok(())
     }
 
+    /// To be called before a copy or memset is queued that names this memory on the device: it may
+    /// be memory that kernels must not use now. Tells whether the host has it too, so that a call
+    /// which the caller waits for has to wait for the stream.
+    #[inline]
+    pub(crate) fn before_use(
+        &self,
+        stream: StreamRef,
+        addresses: &[u64],
+    ) -> Result<bool, CUresult> {
+        match self.shared.is_used() {
+            true => self.send_named(stream, addresses),
+            false => Ok(false),
+        }
+    }
+
+    #[cold]
+    fn send_named(&self, stream: StreamRef, addresses: &[u64]) -> Result<bool, CUresult> {
+        let mut mirrors = self.shared.mirrors.lock();
+        let mut is_shared = false;
+        for address in addresses {
+            // SAFETY: the memory of mirrors is mapped until they are removed.
+            let uploads = unsafe { mirrors.before_use((stream.context, stream.number), *address) };
+            is_shared |= uploads.is_some();
+            for upload in uploads.into_iter().flatten() {
+                self.upload(upload, stream)?;
+            }
+        }
+        Ok(is_shared)
+    }
+
     fn upload(&self, upload: Upload, stream: StreamRef) -> Result<(), CUresult> {
         let number = match stream.context == upload.context {
             true => stream.number,

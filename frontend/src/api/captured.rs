@@ -7,7 +7,6 @@ use gvirtus_abi::{CUevent_record_flags, CUevent_wait_flags};
 use gvirtus_graph::{Memcpy, Memset, Payload, capture};
 
 use super::{INVALID_VALUE, Status, graph_stream};
-use crate::memory::Attachment;
 use crate::process::session;
 use crate::regular;
 
@@ -21,36 +20,37 @@ fn check_synchronous(default_stream: CUstream) -> Status {
     Ok(())
 }
 
-/// A memset that the caller waits for. If its memory is one that the host has too, then it is
-/// complete at its return, also where kernels must not use the memory now.
-fn synchronous_memset(
+/// An operation that the caller waits for. If the host has its memory too, then it is complete at
+/// its return.
+fn synchronous(
     default_stream: CUstream,
-    address: CUdeviceptr,
-    memset: impl FnOnce() -> Status,
+    addresses: &[CUdeviceptr],
+    operation: impl FnOnce() -> Status,
 ) -> Status {
     check_synchronous(default_stream)?;
+    let is_shared = before_use(default_stream, CUstream::NULL, addresses)?;
+    operation()?;
+    if !is_shared {
+        return Ok(());
+    }
+    let session = session()?;
+    let stream = session.stream(default_stream, CUstream::NULL)?;
+    session.wait_for_stream(stream)
+}
+
+/// As [`Session::before_use`](crate::session::Session::before_use).
+fn before_use(
+    default_stream: CUstream,
+    stream: CUstream,
+    addresses: &[CUdeviceptr],
+) -> Result<bool, CUresult> {
     let session = session()?;
     if !session.shared.is_used() {
-        return memset();
+        return Ok(false);
     }
-    let attach = |attachment| {
-        let mut mirrors = session.shared.mirrors.lock();
-        let mirror = mirrors.find_mut(address.0)?;
-        let wanted = match mirror.attachment {
-            Attachment::Mapped => Attachment::Mapped,
-            _ => attachment,
-        };
-        Some(std::mem::replace(&mut mirror.attachment, wanted))
-    };
-    let Some(attachment) = attach(Attachment::Global) else {
-        return memset();
-    };
-    let outcome = memset().and_then(|()| {
-        let stream = session.stream(default_stream, CUstream::NULL)?;
-        session.wait_for_stream(stream)
-    });
-    attach(attachment);
-    outcome
+    let stream = session.stream(default_stream, stream)?;
+    let addresses: Vec<u64> = addresses.iter().map(|address| address.0).collect();
+    session.before_use(stream, &addresses)
 }
 
 /// Whether a memset has become a node.
@@ -97,7 +97,7 @@ macro_rules! memsets {
             $value: $ty,
             N: usize,
         ) -> Status {
-            synchronous_memset(default_stream, dstDevice, || {
+            synchronous(default_stream, &[dstDevice], || {
                 // SAFETY: the same contract.
                 unsafe { regular::$line(default_stream, dstDevice, $value, N) }
             })
@@ -117,6 +117,7 @@ macro_rules! memsets {
                     return Ok(());
                 }
             }
+            before_use(default_stream, hStream, &[dstDevice])?;
             // SAFETY: the same contract.
             unsafe { regular::$line_async(default_stream, dstDevice, $value, N, hStream) }
         }
@@ -130,7 +131,7 @@ macro_rules! memsets {
             Width: usize,
             Height: usize,
         ) -> Status {
-            synchronous_memset(default_stream, dstDevice, || {
+            synchronous(default_stream, &[dstDevice], || {
                 // SAFETY: the same contract.
                 unsafe {
                     regular::$rows(default_stream, dstDevice, dstPitch, $value, Width, Height)
@@ -154,6 +155,7 @@ macro_rules! memsets {
                     return Ok(());
                 }
             }
+            before_use(default_stream, hStream, &[dstDevice])?;
             // SAFETY: the same contract.
             unsafe {
                 regular::$rows_async(
@@ -183,9 +185,10 @@ pub unsafe fn cuMemcpyDtoD_v2(
     srcDevice: CUdeviceptr,
     ByteCount: usize,
 ) -> Status {
-    check_synchronous(default_stream)?;
-    // SAFETY: the same contract.
-    unsafe { regular::cuMemcpyDtoD_v2(default_stream, dstDevice, srcDevice, ByteCount) }
+    synchronous(default_stream, &[dstDevice, srcDevice], || {
+        // SAFETY: the same contract.
+        unsafe { regular::cuMemcpyDtoD_v2(default_stream, dstDevice, srcDevice, ByteCount) }
+    })
 }
 
 /// `cuMemcpyDtoDAsync_v2`.
@@ -212,6 +215,7 @@ pub unsafe fn cuMemcpyDtoDAsync_v2(
             return Ok(());
         }
     }
+    before_use(default_stream, hStream, &[dstDevice, srcDevice])?;
     // SAFETY: the same contract.
     unsafe {
         regular::cuMemcpyDtoDAsync_v2(default_stream, dstDevice, srcDevice, ByteCount, hStream)

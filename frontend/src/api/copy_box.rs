@@ -278,6 +278,13 @@ unsafe fn copy_now(
         ),
         false => sides,
     };
+    let on_device = [sides.0, sides.1]
+        .into_iter()
+        .filter_map(|side| match side {
+            Side::Device(part) => Some(part.address.get()),
+            Side::Host(..) => None,
+        });
+    session.before_use(stream, &on_device.collect::<Vec<_>>())?;
     match sides {
         (Side::Host(address, pitch, slice), Side::Device(to)) => {
             for (to, shape, rows) in shape.parts(to, (address, pitch, slice)) {

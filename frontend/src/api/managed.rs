@@ -9,7 +9,7 @@ use gvirtus_abi::{
     CUdevice, CUdeviceptr, CUlibrary, CUmem_advise, CUmem_range_attribute, CUmemAttach_flags,
     CUmemLocation, CUresult, CUstream,
 };
-use gvirtus_driver_face::advice::Place as Location;
+use gvirtus_driver_face::advice::{self, Place as Location};
 use gvirtus_driver_face::log;
 use gvirtus_protocol::command::{ContextCreate, GetGlobal, Word};
 use gvirtus_protocol::opcode;
@@ -201,23 +201,15 @@ impl Session {
     fn advise(
         &self,
         range: Range<u64>,
-        advice: CUmem_advise,
+        hint: CUmem_advise,
         location: impl FnOnce() -> Result<Location, CUresult>,
     ) -> Status {
-        use CUmem_advise as A;
         self.current()?;
-        // The others ignore the place.
-        let has_location = matches!(
-            advice,
-            A::CU_MEM_ADVISE_SET_PREFERRED_LOCATION
-                | A::CU_MEM_ADVISE_SET_ACCESSED_BY
-                | A::CU_MEM_ADVISE_UNSET_ACCESSED_BY
-        );
-        let location = match has_location {
+        let location = match advice::has_place(hint) {
             true => self.check_location(location()?)?,
             false => Location::Host(None),
         };
-        self.shared.advised.lock().advise(range, advice, location)
+        self.shared.advised.lock().advise(range, hint, location)
     }
 }
 
@@ -271,24 +263,14 @@ pub unsafe fn cuMemPrefetchBatchAsync(
     let session = session()?;
     // SAFETY: the caller's promise.
     let ranges = unsafe { batch(session, dptrs, sizes, count)? };
-    let (locations, starts) = (required(prefetchLocs)?, required(prefetchLocIdxs)?);
-    if flags != 0 || numPrefetchLocs == 0 || numPrefetchLocs > count {
+    if flags != 0 {
         return Err(INVALID_VALUE);
     }
-    // SAFETY: the caller promises so many elements.
-    let (locations, starts) = unsafe {
-        (
-            std::slice::from_raw_parts(locations, numPrefetchLocs),
-            std::slice::from_raw_parts(starts, numPrefetchLocs),
-        )
-    };
-    if starts[0] != 0 || !starts.is_sorted_by(|a, b| a < b) {
-        return Err(INVALID_VALUE);
-    }
-    for (index, range) in ranges.into_iter().enumerate() {
-        let place = starts.partition_point(|start| *start <= index) - 1;
-        let location = Location::of_location(&locations[place])?;
-        session.prefetch((default_stream, hStream), range, location)?;
+    // SAFETY: the caller's promise.
+    let places =
+        unsafe { advice::batch_places(count, prefetchLocs, prefetchLocIdxs, numPrefetchLocs)? };
+    for (range, place) in ranges.into_iter().zip(places) {
+        session.prefetch((default_stream, hStream), range, place)?;
     }
     Ok(())
 }
@@ -348,18 +330,9 @@ unsafe fn batch(
     sizes: *mut usize,
     count: usize,
 ) -> Result<Vec<Range<u64>>, CUresult> {
-    let (addresses, sizes) = (required(addresses)?, required(sizes)?);
-    if count == 0 {
-        return Err(INVALID_VALUE);
-    }
-    (0..count)
-        .map(|index| {
-            // SAFETY: the caller promises `count` elements.
-            let (address, bytes) =
-                unsafe { (addresses.add(index).read(), sizes.add(index).read()) };
-            session.managed(address, bytes)
-        })
-        .collect()
+    let managed = |address, bytes| session.managed(address, bytes);
+    // SAFETY: the caller's promise.
+    unsafe { advice::batch_ranges(addresses, sizes, count, managed) }
 }
 
 /// `cuMemAdvise`.
@@ -411,19 +384,12 @@ pub unsafe fn cuMemRangeGetAttributes(
     devPtr: CUdeviceptr,
     count: usize,
 ) -> Status {
-    let (data, sizes, attributes) = (required(data)?, required(dataSizes)?, required(attributes)?);
-    if numAttributes == 0 {
-        return Err(INVALID_VALUE);
-    }
-    for index in 0..numAttributes {
-        // SAFETY: the caller promises `numAttributes` elements.
-        unsafe {
-            let (place, bytes) = (data.add(index).read(), sizes.add(index).read());
-            let attribute = attributes.add(index).read();
-            cuMemRangeGetAttribute(place, bytes, attribute, devPtr, count)?;
-        }
-    }
-    Ok(())
+    let ask = |place, bytes, attribute| {
+        // SAFETY: the caller's promise.
+        unsafe { cuMemRangeGetAttribute(place, bytes, attribute, devPtr, count) }
+    };
+    // SAFETY: the caller's promise.
+    unsafe { advice::each_attribute(data, dataSizes, attributes, numAttributes, ask) }
 }
 
 /// `cuStreamAttachMemAsync`: the host may use memory that is attached to a stream while other

@@ -251,6 +251,27 @@ impl Mirrors {
         uploads
     }
 
+    /// A call names memory that the device uses for it, whoever may use it else: what is to be sent
+    /// before. Nothing if there is no such memory around the address.
+    ///
+    /// # Safety
+    ///
+    /// The application's memory is mapped.
+    pub(crate) unsafe fn before_use(
+        &mut self,
+        stream: (u16, u32),
+        address: u64,
+    ) -> Option<Vec<Upload>> {
+        let mirror = self.find_mut(address)?;
+        let mut uploads = Vec::new();
+        // SAFETY: the caller's promise.
+        unsafe { mirror.changes(&mut uploads) };
+        mirror.is_stale = true;
+        self.clock += 1;
+        self.busy.insert(stream, self.clock);
+        Some(uploads)
+    }
+
     /// What the application has changed at a time when it may use all memory.
     ///
     /// # Safety
@@ -368,6 +389,38 @@ mod tests {
         mirrors.find_mut(address).expect("added").attachment = Attachment::Global;
         assert_eq!(before(&mut mirrors), [(0, 8)]);
         assert_eq!(mirrors.contexts().len(), 1);
+    }
+
+    #[test]
+    fn a_call_may_name_memory_of_the_host() {
+        let mut host = vec![0_u8; 8];
+        let mut mirrors = mirrors(&host, Attachment::Host);
+        let address = host.as_ptr().expose_provenance() as u64;
+        // SAFETY: the array outlives its mirror.
+        let name = |mirrors: &mut Mirrors, address| unsafe { mirrors.before_use(STREAM, address) };
+        assert_eq!(name(&mut mirrors, address + 8), None);
+        assert!(mirrors.stale().is_empty());
+        let bytes = |uploads: Option<Vec<Upload>>| {
+            let uploads = uploads.expect("it is known");
+            uploads.iter().map(|u| u.bytes).collect::<Vec<_>>()
+        };
+        assert_eq!(bytes(name(&mut mirrors, address + 3)), [8]);
+        assert_eq!(mirrors.stale(), [address]);
+        host[2] = 1;
+        // Only what the host has changed, as the device may have changed the rest.
+        assert_eq!(bytes(name(&mut mirrors, address)), [1]);
+        let since = mirrors.now();
+        mirrors.waited(since, Some(1), Some(0));
+        assert_eq!(mirrors.stale(), [address]);
+        assert!(mirrors.stale().is_empty());
+        assert_eq!(before(&mut mirrors), []);
+    }
+
+    #[test]
+    fn what_is_removed_is_not_found() {
+        let host = vec![0_u8; 8];
+        let mut mirrors = mirrors(&host, Attachment::Global);
+        let address = host.as_ptr().expose_provenance() as u64;
         assert!(mirrors.remove(address).is_some() && mirrors.find(address).is_none());
     }
 }

@@ -9,11 +9,11 @@ use gvirtus_abi::{
     CUdevice, CUdeviceptr, CUmem_advise, CUmem_range_attribute, CUmemAttach_flags, CUmemLocation,
     CUresult, CUstream,
 };
-use gvirtus_driver_face::advice::{Advised, Place};
+use gvirtus_driver_face::advice::{self, Advised, Place};
 use parking_lot::Mutex;
 
 use super::allocations::{self, Allocation, Kind};
-use super::arguments::{out, read_array};
+use super::arguments::out;
 use super::device::device;
 use super::stream;
 use super::{context, memory};
@@ -121,22 +121,19 @@ pub(crate) unsafe fn cuMemPrefetchBatchAsync(
     hStream: CUstream,
 ) -> Result<(), CUresult> {
     // SAFETY: the contract of cuda.h: arrays of so many elements.
-    let (ranges, places, starts) = unsafe {
+    let (ranges, places) = unsafe {
         (
-            batch(dptrs, sizes, count)?,
-            read_array(prefetchLocs.cast_const(), numPrefetchLocs),
-            read_array(prefetchLocIdxs.cast_const(), numPrefetchLocs),
+            advice::batch_ranges(dptrs, sizes, count, managed)?,
+            advice::batch_places(count, prefetchLocs, prefetchLocIdxs, numPrefetchLocs)?,
         )
     };
-    let is_ascending = starts.windows(2).all(|pair| pair[0] < pair[1]);
-    if flags != 0 || starts.first() != Some(&0) || !is_ascending || numPrefetchLocs > count {
+    if flags != 0 {
         return Err(INVALID);
     }
     stream::target(default_stream, hStream)?;
     let mut advised = ADVISED.lock();
-    for (index, range) in ranges.into_iter().enumerate() {
-        let place = starts.partition_point(|start| *start <= index) - 1;
-        advised.prefetch(range, check(Place::of_location(&places[place])?)?);
+    for (range, place) in ranges.into_iter().zip(places) {
+        advised.prefetch(range, check(place)?);
     }
     Ok(())
 }
@@ -151,7 +148,7 @@ pub(crate) unsafe fn cuMemDiscardBatchAsync(
     hStream: CUstream,
 ) -> Result<(), CUresult> {
     // SAFETY: the same contract.
-    unsafe { batch(dptrs, sizes, count)? };
+    unsafe { advice::batch_ranges(dptrs, sizes, count, managed)? };
     if flags != 0 {
         return Err(INVALID);
     }
@@ -185,27 +182,6 @@ pub(crate) unsafe fn cuMemDiscardAndPrefetchBatchAsync(
     }
 }
 
-/// # Safety
-///
-/// Null, or arrays of so many elements.
-unsafe fn batch(
-    addresses: *mut CUdeviceptr,
-    sizes: *mut usize,
-    count: usize,
-) -> Result<Vec<Range<u64>>, CUresult> {
-    if addresses.is_null() || sizes.is_null() || count == 0 {
-        return Err(INVALID);
-    }
-    // SAFETY: not null, and then so many elements by the caller's promise.
-    let pairs = unsafe {
-        let addresses = read_array(addresses.cast_const(), count);
-        addresses.iter().zip(read_array(sizes.cast_const(), count))
-    };
-    pairs
-        .map(|(address, bytes)| managed(*address, *bytes))
-        .collect()
-}
-
 pub(crate) fn cuMemAdvise(
     devPtr: CUdeviceptr,
     count: usize,
@@ -227,24 +203,16 @@ pub(crate) fn cuMemAdvise_v2(
 fn advise(
     address: CUdeviceptr,
     bytes: usize,
-    advice: CUmem_advise,
+    hint: CUmem_advise,
     place: impl FnOnce() -> Result<Place, CUresult>,
 ) -> Result<(), CUresult> {
-    use CUmem_advise as A;
     context::usable()?;
     let range = managed(address, bytes)?;
-    // The others ignore the place.
-    let has_place = matches!(
-        advice,
-        A::CU_MEM_ADVISE_SET_PREFERRED_LOCATION
-            | A::CU_MEM_ADVISE_SET_ACCESSED_BY
-            | A::CU_MEM_ADVISE_UNSET_ACCESSED_BY
-    );
-    let place = match has_place {
+    let place = match advice::has_place(hint) {
         true => check(place()?)?,
         false => Place::Host(None),
     };
-    ADVISED.lock().advise(range, advice, place)
+    ADVISED.lock().advise(range, hint, place)
 }
 
 pub(crate) unsafe fn cuMemRangeGetAttribute(
@@ -268,18 +236,12 @@ pub(crate) unsafe fn cuMemRangeGetAttributes(
     devPtr: CUdeviceptr,
     count: usize,
 ) -> Result<(), CUresult> {
-    if data.is_null() || dataSizes.is_null() || attributes.is_null() || numAttributes == 0 {
-        return Err(INVALID);
-    }
-    for index in 0..numAttributes {
-        // SAFETY: the contract of cuda.h: arrays of so many elements.
-        unsafe {
-            let (place, bytes) = (data.add(index).read(), dataSizes.add(index).read());
-            let attribute = attributes.add(index).read();
-            cuMemRangeGetAttribute(place, bytes, attribute, devPtr, count)?;
-        }
-    }
-    Ok(())
+    let ask = |place, bytes, attribute| {
+        // SAFETY: the contract of cuda.h.
+        unsafe { cuMemRangeGetAttribute(place, bytes, attribute, devPtr, count) }
+    };
+    // SAFETY: the contract of cuda.h: arrays of so many elements.
+    unsafe { advice::each_attribute(data, dataSizes, attributes, numAttributes, ask) }
 }
 
 /// The host may use managed memory at any time, so it makes no difference to what it is attached.

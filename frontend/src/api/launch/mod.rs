@@ -5,6 +5,9 @@
 //! that the driver may refuse waits for its judgement, which costs a round trip, for most kernels
 //! never and for a few once. Everything else is told by a later call.
 
+mod attributes;
+mod parameters;
+
 use std::ffi::c_void;
 
 use gvirtus_abi::{
@@ -12,8 +15,7 @@ use gvirtus_abi::{
     CUlaunchConfig, CUresult, CUstream,
 };
 use gvirtus_graph::{KernelCall, Payload, capture};
-use gvirtus_protocol::command::{ATTRIBUTE_BYTES, Launch};
-use gvirtus_protocol::limits::LAUNCH_ATTRIBUTES_MAX;
+use gvirtus_protocol::command::Launch;
 use gvirtus_protocol::opcode;
 use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::{U32, U64};
@@ -28,17 +30,14 @@ use crate::process::session;
 use crate::session::{Session, StreamRef};
 use crate::wire::Command;
 
-/// `CU_LAUNCH_PARAM_END`, `_BUFFER_POINTER`, `_BUFFER_SIZE` of the `extra` argument.
-const EXTRA_END: usize = 0;
-const EXTRA_BUFFER_POINTER: usize = 1;
-const EXTRA_BUFFER_SIZE: usize = 2;
+use self::attributes::{append_attribute, check_attributes, is_ignored};
+use self::parameters::{EXTRA_BUFFER_POINTER, EXTRA_BUFFER_SIZE, EXTRA_END, Parameters};
 
 /// What `cuLaunchKernel` of a `CUkernel` with an impossible shape answers; of a `CUfunction`, and
 /// with `cuLaunchKernelEx`, it is `CUDA_ERROR_INVALID_VALUE`. `cuda.h` has no name for it: NVIDIA's
-/// runtime passes `CUkernel`s and makes `cudaErrorInvalidConfiguration` of it, which has this number.
+/// runtime passes `CUkernel`s and makes `cudaErrorInvalidConfiguration` of it, which has this
+/// number.
 const INVALID_CONFIGURATION: CUresult = CUresult(9);
-
-const _: () = assert!(size_of::<CUlaunchAttribute>() == ATTRIBUTE_BYTES);
 
 /// The size of a launch.
 #[derive(Clone, Copy, Debug)]
@@ -46,17 +45,6 @@ struct Shape {
     grid: [u32; 3],
     block: [u32; 3],
     shared_bytes: u32,
-}
-
-/// Where the parameters are.
-#[derive(Clone, Copy)]
-enum Parameters {
-    /// A pointer to each.
-    Each(*mut *mut c_void),
-    /// All together, with their gaps.
-    Together(*const u8),
-    /// The kernel has none.
-    None,
 }
 
 /// `cuLaunchKernel`.
@@ -451,147 +439,4 @@ impl Shape {
         let sizes = self.block.iter().map(|size| u64::from(*size));
         sizes.fold(1, u64::saturating_mul)
     }
-}
-
-impl Parameters {
-    /// # Safety
-    ///
-    /// As `cuLaunchKernel`.
-    #[inline]
-    unsafe fn new(
-        kernel: &Kernel,
-        params: *mut *mut c_void,
-        extra: *mut *mut c_void,
-    ) -> Result<Self, CUresult> {
-        match (params.is_null(), extra.is_null()) {
-            (false, false) => Err(INVALID_VALUE),
-            (false, true) => Ok(Self::Each(params)),
-            (true, true) if kernel.parameters.is_empty() => Ok(Self::None),
-            (true, true) => Err(INVALID_VALUE),
-            // SAFETY: the caller's promise.
-            (true, false) => unsafe { Self::from_extra(kernel, extra) },
-        }
-    }
-
-    /// # Safety
-    ///
-    /// `extra` is a list that CUDA's documentation describes.
-    #[cold]
-    unsafe fn from_extra(kernel: &Kernel, extra: *mut *mut c_void) -> Result<Self, CUresult> {
-        let (mut buffer, mut bytes) = (std::ptr::null::<u8>(), None);
-        let mut index = 0;
-        loop {
-            // SAFETY: the list has not ended before this element.
-            let what = unsafe { extra.add(index).read() } as usize;
-            if what == EXTRA_END {
-                break;
-            }
-            // SAFETY: a value follows every name.
-            let value = unsafe { extra.add(index + 1).read() };
-            match what {
-                EXTRA_BUFFER_POINTER => buffer = value.cast(),
-                EXTRA_BUFFER_SIZE => {
-                    // SAFETY: the value is a pointer to a size by CUDA's documentation.
-                    bytes = Some(unsafe { required(value.cast::<usize>())?.read() });
-                }
-                _ => return Err(INVALID_VALUE),
-            }
-            index += 2;
-        }
-        if kernel.parameter_bytes == 0 {
-            return Ok(Self::None);
-        }
-        match bytes {
-            Some(bytes) if bytes >= kernel.parameter_bytes as usize && !buffer.is_null() => {
-                Ok(Self::Together(buffer))
-            }
-            _ => Err(INVALID_VALUE),
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The parameters are readable.
-    #[inline]
-    unsafe fn append_to(self, buffer: &mut Vec<u8>, kernel: &Kernel) {
-        let bytes = kernel.parameter_bytes as usize;
-        match self {
-            Self::None => {}
-            Self::Together(parameters) => {
-                // SAFETY: `from_extra` has compared the sizes; the caller promises the rest.
-                buffer.extend_from_slice(unsafe { std::slice::from_raw_parts(parameters, bytes) });
-            }
-            Self::Each(parameters) => {
-                let start = buffer.len();
-                buffer.resize(start + bytes, 0);
-                for (index, (offset, size)) in kernel.parameters.iter().enumerate() {
-                    let place = &mut buffer[start + *offset as usize..][..*size as usize];
-                    // SAFETY: the caller promises a pointer to each parameter.
-                    unsafe {
-                        let from = parameters.add(index).read().cast::<u8>();
-                        std::ptr::copy_nonoverlapping(from, place.as_mut_ptr(), place.len());
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn is_ignored(attribute: &CUlaunchAttribute) -> bool {
-    attribute.id == Attribute::CU_LAUNCH_ATTRIBUTE_IGNORE
-}
-
-/// How many attributes travel.
-fn check_attributes(
-    attributes: &[CUlaunchAttribute],
-    limits: &LaunchLimits,
-) -> Result<u32, CUresult> {
-    let mut count = 0;
-    for attribute in attributes.iter().filter(|a| !is_ignored(a)) {
-        count += 1;
-        match attribute.id {
-            Attribute::CU_LAUNCH_ATTRIBUTE_COOPERATIVE if !limits.is_cooperative => {
-                return Err(CUresult::CUDA_ERROR_NOT_SUPPORTED);
-            }
-            Attribute::CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW
-            | Attribute::CU_LAUNCH_ATTRIBUTE_COOPERATIVE
-            | Attribute::CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY
-            | Attribute::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
-            | Attribute::CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE
-            | Attribute::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
-            | Attribute::CU_LAUNCH_ATTRIBUTE_PRIORITY
-            | Attribute::CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP
-            | Attribute::CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN
-            | Attribute::CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION
-            | Attribute::CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT
-            | Attribute::CU_LAUNCH_ATTRIBUTE_NVLINK_UTIL_CENTRIC_SCHEDULING
-            | Attribute::CU_LAUNCH_ATTRIBUTE_PORTABLE_CLUSTER_SIZE_MODE
-            | Attribute::CU_LAUNCH_ATTRIBUTE_SHARED_MEMORY_MODE => {}
-            Attribute::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT
-            | Attribute::CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT
-            | Attribute::CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE => {
-                return Err(gvirtus_driver_face::unsupported(
-                    "a launch attribute with an event or a graph node",
-                ));
-            }
-            _ => {
-                return Err(gvirtus_driver_face::unsupported(
-                    "an unknown launch attribute",
-                ));
-            }
-        }
-    }
-    if count as usize > LAUNCH_ATTRIBUTES_MAX {
-        return Err(INVALID_VALUE);
-    }
-    Ok(count)
-}
-
-fn append_attribute(buffer: &mut Vec<u8>, attribute: &CUlaunchAttribute) {
-    buffer.extend_from_slice(&attribute.id.0.to_le_bytes());
-    buffer.extend_from_slice(&[0; 4]);
-    // SAFETY: the union is plain data of this size, of which the application filled what the
-    // attribute needs; the rest is sent as it is.
-    let value: [u8; 64] = unsafe { std::mem::transmute(attribute.value) };
-    buffer.extend_from_slice(&value);
 }
