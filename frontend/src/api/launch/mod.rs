@@ -320,7 +320,20 @@ pub(super) fn check_node(session: &Session, node: &gvirtus_graph::Kernel) -> Sta
     let limits = &session.devices[context.device as usize].launch_limits;
     check_shape(shape_of(node), limits, node.function)?;
     let attributes: Vec<_> = node.attributes.iter().map(|a| a.0).collect();
-    check_attributes(&attributes, limits).map(drop)
+    check_attributes(&attributes, limits)?;
+    let id = Attribute::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+    let Some(attribute) = node.attribute(id) else {
+        return Ok(());
+    };
+    // SAFETY: the id tells which field is meant; all are plain numbers.
+    let cluster = unsafe { attribute.0.value.clusterDim };
+    let cluster = [cluster.x, cluster.y, cluster.z];
+    let mut axes = node.grid.iter().zip(cluster);
+    // A grid has blocks, so no axis of a cluster that divides it is zero.
+    match axes.all(|(size, cluster)| size.is_multiple_of(cluster)) {
+        true => Ok(()),
+        false => Err(CUresult::CUDA_ERROR_INVALID_CLUSTER_SIZE),
+    }
 }
 
 /// Launches a kernel of a graph.
