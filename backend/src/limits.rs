@@ -102,3 +102,9 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Longest sentence of a worker that cannot start, in bytes.
 pub const REASON_BYTES_MAX: usize = 4 << 10;
+
+/// Descriptors that a session can have exported.
+pub const EXPORTS_MAX: usize = 4096;
+
+/// Within this time another worker must have sent what it exported.
+pub const DESCRIPTOR_TIMEOUT: Duration = Duration::from_secs(5);

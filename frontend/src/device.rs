@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Devices as the application sees them: the backend's snapshot, less what cannot be done remotely.
 
-use gvirtus_abi::CUdevice_attribute as Attribute;
+use gvirtus_abi::{CUdevice_attribute as Attribute, CUmemAllocationHandleType};
 use gvirtus_protocol::snapshot;
 
 /// A device.
@@ -64,9 +64,19 @@ impl Device {
     pub(crate) fn attribute(&self, attribute: Attribute) -> Option<i32> {
         let value = self.snapshot.attribute(attribute.0)?;
         let is_masked = MASKED.iter().any(|(masked, _)| *masked == attribute);
-        Some(if is_masked { 0 } else { value })
+        Some(match attribute {
+            // Whatever else the driver has is not for other machines.
+            Attribute::CU_DEVICE_ATTRIBUTE_MEMPOOL_SUPPORTED_HANDLE_TYPES => {
+                value & FILE_DESCRIPTOR.0.cast_signed()
+            }
+            _ if is_masked => 0,
+            _ => value,
+        })
     }
 }
+
+const FILE_DESCRIPTOR: CUmemAllocationHandleType =
+    CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
 
 /// Attributes that are 0 here, and why. A program that asks before it uses a feature then takes
 /// another way, instead of failing.
@@ -136,20 +146,16 @@ const MASKED: &[(Attribute, &str)] = &[
         "cuFlushGPUDirectRDMAWrites is not supported",
     ),
     (
-        Attribute::CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED,
-        "memory cannot be exported",
-    ),
-    (
         Attribute::CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_WIN32_HANDLE_SUPPORTED,
-        "memory cannot be exported",
+        "memory is exported as file descriptors only",
     ),
     (
         Attribute::CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_WIN32_KMT_HANDLE_SUPPORTED,
-        "memory cannot be exported",
+        "memory is exported as file descriptors only",
     ),
     (
         Attribute::CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_FABRIC_SUPPORTED,
-        "memory cannot be exported",
+        "memory is exported as file descriptors only",
     ),
     (
         Attribute::CU_DEVICE_ATTRIBUTE_GENERIC_COMPRESSION_SUPPORTED,
@@ -208,14 +214,6 @@ const MASKED: &[(Attribute, &str)] = &[
         "external semaphores are not supported",
     ),
     (
-        Attribute::CU_DEVICE_ATTRIBUTE_MEMPOOL_SUPPORTED_HANDLE_TYPES,
-        "file descriptors cannot travel",
-    ),
-    (
-        Attribute::CU_DEVICE_ATTRIBUTE_IPC_EVENT_SUPPORTED,
-        "cuIpcGetEventHandle is not supported",
-    ),
-    (
         Attribute::CU_DEVICE_ATTRIBUTE_TENSOR_MAP_ACCESS_SUPPORTED,
         "cuTensorMapEncodeTiled is not supported",
     ),
@@ -261,7 +259,7 @@ const MASKED: &[(Attribute, &str)] = &[
     ),
     (
         Attribute::CU_DEVICE_ATTRIBUTE_HOST_NUMA_MULTINODE_IPC_SUPPORTED,
-        "memory cannot be exported",
+        "memory is exported as file descriptors only",
     ),
     (
         Attribute::CU_DEVICE_ATTRIBUTE_HOST_MEMORY_POOLS_SUPPORTED,

@@ -58,6 +58,8 @@ pub(crate) struct Event {
     pub(crate) context: u16,
     /// Whether it ever was recorded.
     pub(crate) is_recorded: bool,
+    /// Whether other processes may have it too.
+    pub(crate) is_shared: bool,
 }
 
 /// Where a command goes: a stream's number, and the context to be current.

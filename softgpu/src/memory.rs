@@ -12,9 +12,11 @@
 //! whether it may only be read. An access is legal when all its granules allow it, or when it lies
 //! in registered host memory, in a peer's memory, or in what is mapped there for this device.
 
+mod exports;
 mod parts;
 mod physical;
 mod shared;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
@@ -25,8 +27,10 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, RwLock};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 
+pub use self::exports::Imported;
 pub use self::physical::{Physical, Rights};
 pub use self::shared::{share, unshare};
+pub use self::token::{Purpose, Secret, SharedFile, Token, new_secret};
 use crate::limits::{
     ALLOCATION_GRANULE_BYTES as GRANULE, ARENA_BASE, ARENA_SLOTS, ARENA_STRIDE_BYTES,
     DEFAULT_MEMORY_BYTES_MAX,
@@ -71,6 +75,8 @@ pub struct Memory {
     granules: NonNull<AtomicU8>,
     total: u64,
     allocator: Mutex<Allocator>,
+    /// Held to write to the memory from the host, and exclusively while pages are moved.
+    moving: RwLock<()>,
     has_elsewhere: AtomicBool,
     elsewhere: RwLock<Elsewhere>,
     generation: AtomicU64,
@@ -130,6 +136,7 @@ impl Memory {
             granules,
             total,
             allocator: Mutex::new(Allocator::new(base, span)),
+            moving: RwLock::new(()),
             has_elsewhere: AtomicBool::new(false),
             elsewhere: RwLock::default(),
             generation: AtomicU64::new(0),
@@ -168,6 +175,13 @@ impl Memory {
             allocation.is_whole = true;
         }
         Ok(address)
+    }
+
+    /// As [`Memory::alloc_aligned`], of pages that hold nothing else.
+    pub fn alloc_pages(&self, bytes: u64, alignment: u64) -> Result<u64, MemoryError> {
+        let pages = bytes.checked_next_multiple_of(PAGE_BYTES);
+        let pages = pages.ok_or(MemoryError::OutOfMemory)?;
+        self.alloc_aligned(pages, alignment.max(PAGE_BYTES))
     }
 
     /// Frees an allocation (or a reservation with all that is mapped in it).
@@ -369,6 +383,7 @@ impl Memory {
 
     /// Copies host memory to the device.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), MemoryError> {
+        let _still = self.moving.read();
         let to = self.writable_pointer(address, bytes.len() as u64)?;
         // SAFETY: as in `read`.
         unsafe { ptr::copy(bytes.as_ptr(), to, bytes.len()) };
@@ -377,6 +392,7 @@ impl Memory {
 
     /// Copies device memory; the ranges may overlap.
     pub fn copy(&self, to: u64, from: u64, len: u64) -> Result<(), MemoryError> {
+        let _still = self.moving.read();
         let (target, source) = (self.writable_pointer(to, len)?, self.pointer(from, len)?);
         // SAFETY: both ranges are checked.
         unsafe { ptr::copy(source, target, to_usize(len)) };
@@ -388,6 +404,7 @@ impl Memory {
         let len = (pattern.len() as u64)
             .checked_mul(count)
             .ok_or(MemoryError::InvalidValue)?;
+        let _still = self.moving.read();
         let to = self.writable_pointer(address, len)?;
         if pattern.windows(2).all(|pair| pair[0] == pair[1]) {
             // SAFETY: the range is checked.
@@ -517,6 +534,7 @@ impl Memory {
                 rustix::mm::madvise(at(start), to_usize(end - start), Advice::LinuxDontNeed)
             };
         }
+        self.end_exports(allocator, address, bytes);
     }
 }
 
@@ -544,6 +562,8 @@ struct Allocator {
     committed: Vec<bool>,
     /// Bytes with memory behind them.
     mapped: u64,
+    /// Nothing until something is exported.
+    exports: Option<exports::Exports>,
 }
 
 struct Allocation {
@@ -562,6 +582,7 @@ impl Allocator {
             parts: BTreeMap::new(),
             committed: vec![false; to_usize(span / CHUNK_BYTES)],
             mapped: 0,
+            exports: None,
         }
     }
 

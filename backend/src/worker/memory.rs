@@ -125,6 +125,17 @@ impl Session {
             | opcode::cuMemGetAllocationGranularity
             | opcode::cuMemGetAllocationPropertiesFromHandle
             | opcode::cuMemRetainAllocationHandle => self.virtual_memory(opcode, input),
+            opcode::cuIpcGetMemHandle
+            | opcode::cuIpcOpenMemHandle_v2
+            | opcode::cuIpcCloseMemHandle
+            | opcode::cuIpcGetEventHandle
+            | opcode::cuIpcOpenEventHandle
+            | opcode::cuMemExportToShareableHandle
+            | opcode::cuMemImportFromShareableHandle
+            | opcode::cuMemPoolExportToShareableHandle
+            | opcode::cuMemPoolImportFromShareableHandle
+            | opcode::cuMemPoolExportPointer
+            | opcode::cuMemPoolImportPointer => self.sharing(opcode, input),
             _ => self.pool(opcode, input),
         }
     }

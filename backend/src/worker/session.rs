@@ -14,6 +14,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::console::Console;
 use super::copies::Request;
+use super::descriptors::Exports;
 use super::error::{Failure, SessionError};
 use super::handles::Handles;
 use super::link::Link;
@@ -33,6 +34,8 @@ pub(super) struct Session {
     pub(super) launched: Launched,
     /// Aligned copy of a launch's parameters.
     pub(super) parameters: Vec<u64>,
+    /// What other sessions may import.
+    pub(super) exports: Exports,
 }
 
 /// Executes a client's commands until it closes the connection. The handshake is over.
@@ -52,6 +55,7 @@ pub(super) fn serve(
         waiters: Waiters::new(driver),
         launched: Launched::default(),
         parameters: Vec::new(),
+        exports: Exports::default(),
     };
     let mut received = ReceiveBuffer::new(RECEIVE_BUFFER_BYTES);
     let mut expected = 1;

@@ -20,7 +20,7 @@ fn properties(words: [u64; 4]) -> Result<CUmemAllocationProp, CUresult> {
     let [compression, capable, usage_low, usage_high, ..] = flags.to_le_bytes();
     Ok(CUmemAllocationProp {
         r#type: CUmemAllocationType(narrow(kind)?),
-        requestedHandleTypes: CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_NONE,
+        requestedHandleTypes: CUmemAllocationHandleType(narrow(flags >> 32)?),
         location: location(location_kind, id)?,
         win32HandleMetaData: std::ptr::null_mut(),
         allocFlags: CUmemAllocationProp_v1_allocFlags {
@@ -147,7 +147,8 @@ impl Session {
                     found.r#type.0.into(),
                     found.location.r#type.0.into(),
                     id(&found.location),
-                    u32::from_le_bytes(bytes).into(),
+                    u64::from(u32::from_le_bytes(bytes))
+                        | u64::from(found.requestedHandleTypes.0) << 32,
                 ];
                 Ok(words.map(Word::new).to_vec())
             }

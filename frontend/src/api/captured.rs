@@ -277,6 +277,7 @@ pub unsafe fn cuEventRecordWithFlags(
     }
     // SAFETY: the same contract.
     unsafe { regular::cuEventRecord(default_stream, hEvent, hStream)? };
+    session.settle_event(event)?;
     if !event.is_recorded {
         let is_recorded = true;
         session.events.set(
@@ -301,14 +302,15 @@ pub unsafe fn cuStreamWaitEvent(
     if Flags != 0 && !is_external {
         return Err(INVALID_VALUE);
     }
+    let session = session()?;
+    let (_, event) = session.event(hEvent)?;
     if is_external || capture::is_possible() {
-        let session = session()?;
-        let (_, event) = session.event(hEvent)?;
         let stream = graph_stream(session, default_stream, hStream)?;
         if capture::wait_event(&stream, hEvent, is_external, event.is_recorded)? {
             return Ok(());
         }
     }
     // SAFETY: the same contract.
-    unsafe { regular::cuStreamWaitEvent(default_stream, hStream, hEvent, 0) }
+    unsafe { regular::cuStreamWaitEvent(default_stream, hStream, hEvent, 0)? };
+    session.settle_event(event)
 }

@@ -24,14 +24,15 @@ pub unsafe fn cuEventCreate(phEvent: *mut CUevent, Flags: u32) -> Status {
     if Flags & !KNOWN != 0 {
         return Err(INVALID_VALUE);
     }
-    if Flags & CUevent_flags::CU_EVENT_INTERPROCESS.0 != 0 {
-        return Err(gvirtus_driver_face::unsupported(
-            "cuEventCreate with CU_EVENT_INTERPROCESS",
-        ));
+    let has_timing = Flags & CUevent_flags::CU_EVENT_DISABLE_TIMING.0 == 0;
+    let is_shared = Flags & CUevent_flags::CU_EVENT_INTERPROCESS.0 != 0;
+    if is_shared && has_timing {
+        return Err(INVALID_VALUE);
     }
     let event = Event {
         context: context.number,
         is_recorded: false,
+        is_shared,
     };
     let key = session.events.insert(event);
     let key = key.ok_or(CUresult::CUDA_ERROR_OUT_OF_MEMORY)?;

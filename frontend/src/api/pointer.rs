@@ -138,8 +138,12 @@ fn value(session: &Session, owner: &Owner, attribute: Attribute, address: u64) -
             }) => Value::Word(session.pool_of(device, *number)?.0),
             _ => Value::Word(0),
         },
+        Attribute::CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE => {
+            let is_capable =
+                matches!(owner, Owner::Device(range) if range.kind == RangeKind::Memory);
+            Value::Half(is_capable.into())
+        }
         Attribute::CU_POINTER_ATTRIBUTE_SYNC_MEMOPS
-        | Attribute::CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE
         | Attribute::CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE
         | Attribute::CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE => Value::Half(0),
         Attribute::CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES => Value::Word(0),

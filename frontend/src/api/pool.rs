@@ -174,10 +174,14 @@ pub unsafe fn cuMemPoolCreate(pool: *mut CUmemoryPool, poolProps: *const CUmemPo
     let p = unsafe { properties.read() };
     // SAFETY: part of a whole structure.
     let device = unsafe { pool_device(session, &p.location, p.allocType)? };
-    if p.handleTypes != CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_NONE {
-        return Err(gvirtus_driver_face::unsupported(
-            "cuMemPoolCreate with handle types",
-        ));
+    match p.handleTypes {
+        CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_NONE
+        | CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR => {}
+        _ => {
+            return Err(gvirtus_driver_face::unsupported(
+                "pools with other handle types than file descriptors",
+            ));
+        }
     }
     let key = session.pools.insert(Pool { device });
     let key = key.ok_or(CUresult::CUDA_ERROR_OUT_OF_MEMORY)?;
@@ -495,7 +499,7 @@ impl Session {
     /// # Errors
     ///
     /// `CUDA_ERROR_INVALID_VALUE`.
-    fn pool(&self, handle: CUmemoryPool) -> Result<(Key, Pool), CUresult> {
+    pub(super) fn pool(&self, handle: CUmemoryPool) -> Result<(Key, Pool), CUresult> {
         let find = || {
             let key = Key::of(handle.0, Kind::Pool)?;
             Some((key, self.pools.get(key)?))

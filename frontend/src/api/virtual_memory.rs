@@ -46,16 +46,20 @@ fn location_words(location: &CUmemLocation) -> [u64; 2] {
 unsafe fn property_words(properties: *const CUmemAllocationProp) -> Result<[u64; 4], CUresult> {
     // SAFETY: not null, and then a structure by the caller's promise.
     let properties = unsafe { required(properties.cast_mut())?.read() };
-    if properties.requestedHandleTypes != CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_NONE {
+    let types @ (CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_NONE
+    | CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR) =
+        properties.requestedHandleTypes
+    else {
         return Err(gvirtus_driver_face::unsupported(
-            "cuMemCreate with handle types",
+            "memory with other handle types than file descriptors",
         ));
-    }
+    };
     let [kind, id] = location_words(&properties.location);
     let flags = properties.allocFlags;
     let flags = u64::from(flags.compressionType)
         | u64::from(flags.gpuDirectRDMACapable) << 8
-        | u64::from(flags.usage) << 16;
+        | u64::from(flags.usage) << 16
+        | u64::from(types.0) << 32;
     Ok([properties.r#type.0.into(), kind, id, flags])
 }
 
@@ -235,7 +239,7 @@ pub unsafe fn cuMemGetAllocationPropertiesFromHandle(
     let [compression, capable, usage_low, usage_high, ..] = flags.to_le_bytes();
     let properties = CUmemAllocationProp {
         r#type: CUmemAllocationType(half(kind)?),
-        requestedHandleTypes: CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_NONE,
+        requestedHandleTypes: CUmemAllocationHandleType(half(flags >> 32)?),
         location: CUmemLocation {
             r#type: CUmemLocationType(half(location)?),
             anonymous0: CUmemLocation_v1_anonymous0 {

@@ -48,6 +48,11 @@ pub(crate) enum RangeKind {
         /// Bit of ordinal modulo 64.
         users: u64,
     },
+    /// Another process's allocation.
+    Imported {
+        /// Times that it has to be closed.
+        references: u32,
+    },
 }
 
 impl RangeKind {

@@ -31,6 +31,10 @@ pub(super) enum Kind {
     HostRegistered,
     /// `cuMemMap`; the most that any device may do.
     Virtual(Rights),
+    /// `cuIpcOpenMemHandle`.
+    Imported,
+    /// `cuMemPoolImportPointer`.
+    PoolImported,
 }
 
 impl Kind {
@@ -44,7 +48,10 @@ impl Kind {
 
     /// Whether `cuMemAlloc` or one of its kin made it.
     pub(super) fn is_allocated(self) -> bool {
-        matches!(self, Self::Device | Self::Pooled | Self::Managed)
+        matches!(
+            self,
+            Self::Device | Self::Pooled | Self::Managed | Self::PoolImported
+        )
     }
 }
 

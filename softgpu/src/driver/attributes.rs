@@ -4,7 +4,7 @@
 //! Clients decide by these numbers what they try, so everything that the device cannot do is zero:
 //! managed and mapped memory, memory pools, virtual memory management, inter-process handles.
 
-use gvirtus_abi::CUdevice_attribute;
+use gvirtus_abi::{CUdevice_attribute, CUmemAllocationHandleType};
 
 use super::architecture;
 use super::device::Device;
@@ -123,7 +123,12 @@ fn ability(attribute: CUdevice_attribute) -> Option<i32> {
         | A::CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY
         | A::CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED
         | A::CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS
+        | A::CU_DEVICE_ATTRIBUTE_IPC_EVENT_SUPPORTED
+        | A::CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED
         | A::CU_DEVICE_ATTRIBUTE_MEM_SYNC_DOMAIN_COUNT => 1,
+        A::CU_DEVICE_ATTRIBUTE_MEMPOOL_SUPPORTED_HANDLE_TYPES => {
+            CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR.0 as i32
+        }
         A::CU_DEVICE_ATTRIBUTE_NUMA_ID | A::CU_DEVICE_ATTRIBUTE_HOST_NUMA_ID => -1,
         _ => return None,
     })

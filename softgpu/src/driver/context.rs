@@ -20,7 +20,7 @@ use super::handles::{Handles, Kind};
 use super::limits::{DEFAULT_HEAP_BYTES, DEFAULT_PRINTF_BYTES};
 use super::scheduler::{DomainId, ErrorCell, SCHEDULER, StreamId};
 use super::{
-    array, event, host_memory, memory, module, peers, pool, reference, stream, texture_object,
+    array, event, host_memory, ipc, memory, module, peers, pool, reference, stream, texture_object,
 };
 use crate::exec::Heap;
 use crate::printf::Fifo;
@@ -115,6 +115,7 @@ impl Context {
         reference::forget_context(self);
         array::forget_context(self);
         module::forget_context(self);
+        ipc::forget_context(self);
         memory::forget_context(self);
         if let Ok(memory) = self.device.memory() {
             self.heap.clear(memory);

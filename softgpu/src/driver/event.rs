@@ -12,8 +12,10 @@ use super::context::{self, Context};
 use super::graph::stream_of;
 use super::handles::{Handles, Kind};
 use super::pool;
-use super::scheduler::{Record, SCHEDULER};
+use super::scheduler::{Placement, Record, SCHEDULER, StreamId, watching};
+use super::shared_event::SharedEvent;
 use super::stream::{self, Target};
+use super::stream_memory::wait_until;
 
 /// An event and what it was last recorded as.
 pub(super) struct Event {
@@ -21,12 +23,80 @@ pub(super) struct Event {
     context: Arc<Context>,
     flags: u32,
     record: Mutex<Option<Arc<Record>>>,
+    /// Of an event between processes, which then decides what was recorded last.
+    shared: Option<Arc<SharedEvent>>,
 }
 
 impl Event {
     /// The last record; nothing if there was none.
-    pub(super) fn record(&self) -> Option<Arc<Record>> {
+    fn record(&self) -> Option<Arc<Record>> {
         self.record.lock().clone()
+    }
+
+    pub(super) fn shared(&self) -> Option<&Arc<SharedEvent>> {
+        self.shared.as_ref()
+    }
+
+    /// Whether it has been recorded, by any process.
+    pub(super) fn is_recorded(&self) -> bool {
+        match &self.shared {
+            Some(shared) => shared.last().is_some(),
+            None => self.record.lock().is_some(),
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        match &self.shared {
+            Some(shared) => shared
+                .last()
+                .is_none_or(|last| shared.is_done_or_left(last)),
+            None => (self.record()).is_none_or(|record| SCHEDULER.is_complete(record.marker())),
+        }
+    }
+
+    /// Waits on the calling thread.
+    fn wait(&self) {
+        let last = self
+            .shared
+            .as_ref()
+            .and_then(|shared| Some((shared, shared.last()?)));
+        if let Some((shared, last)) = last {
+            wait_until(&self.context.error, || shared.is_done_or_left(last));
+        } else if let Some(record) = self.record() {
+            SCHEDULER.wait(record.marker());
+        }
+    }
+
+    /// Makes later work of a stream wait.
+    pub(super) fn hold_back(&self, target: &Target) {
+        let Some(shared) = &self.shared else {
+            if let Some(record) = self.record() {
+                SCHEDULER.depend(target.id(), record.marker());
+            }
+            return;
+        };
+        let last = shared.last().filter(|last| !shared.is_done(*last));
+        if let Some(last) = last {
+            let (shared, error) = (Arc::clone(shared), Arc::clone(&target.context().error));
+            SCHEDULER.submit(target.id(), Placement::Worker, move || {
+                watching(|| wait_until(&error, || shared.is_done_or_left(last)));
+                Ok(())
+            });
+        }
+    }
+
+    /// What was recorded with `record` is told to the other processes when the stream gets there.
+    fn publish(&self, stream: StreamId, record: &Record) {
+        let Some(shared) = &self.shared else {
+            return;
+        };
+        let number = shared.begin();
+        if SCHEDULER.is_complete(record.marker()) {
+            shared.finish(number);
+            return;
+        }
+        let shared = Arc::clone(shared);
+        SCHEDULER.submit_always(stream, move |_| shared.finish(number));
     }
 
     fn has_timing(&self) -> bool {
@@ -61,17 +131,41 @@ pub(crate) unsafe fn cuEventCreate(phEvent: *mut CUevent, Flags: u32) -> Result<
     if phEvent.is_null() || Flags & !known != 0 {
         return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
     }
-    if Flags & CUevent_flags::CU_EVENT_INTERPROCESS.0 != 0 {
-        return Err(CUresult::CUDA_ERROR_NOT_SUPPORTED);
+    let is_shared = Flags & CUevent_flags::CU_EVENT_INTERPROCESS.0 != 0;
+    if is_shared && Flags & CUevent_flags::CU_EVENT_DISABLE_TIMING.0 == 0 {
+        return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
     }
+    let shared = match is_shared {
+        true => {
+            let shared = SharedEvent::create(context.device.ordinal);
+            Some(Arc::new(
+                shared.map_err(|_| CUresult::CUDA_ERROR_OUT_OF_MEMORY)?,
+            ))
+        }
+        false => None,
+    };
+    out!(phEvent = create(context, Flags, shared)?);
+    Ok(())
+}
+
+/// A new event of a context.
+///
+/// # Errors
+///
+/// `CUDA_ERROR_OUT_OF_MEMORY` if there are too many.
+pub(super) fn create(
+    context: Arc<Context>,
+    flags: u32,
+    shared: Option<Arc<SharedEvent>>,
+) -> Result<CUevent, CUresult> {
     let event = EVENTS.insert(|handle| Event {
         handle: CUevent(handle),
         context,
-        flags: Flags,
+        flags,
         record: Mutex::new(None),
+        shared,
     })?;
-    out!(phEvent = event.handle);
-    Ok(())
+    Ok(event.handle)
 }
 
 pub(crate) fn cuEventDestroy(hEvent: CUevent) -> Result<(), CUresult> {
@@ -108,7 +202,9 @@ pub(super) fn record_on(handle: CUevent, target: &Target) -> Result<(), CUresult
     }
     // Under the event's lock, so that of two threads that record it the later one wins.
     let mut last = event.record.lock();
-    *last = Some(SCHEDULER.record(target.id()));
+    let record = SCHEDULER.record(target.id());
+    event.publish(target.id(), &record);
+    *last = Some(record);
     Ok(())
 }
 
@@ -120,6 +216,11 @@ pub(crate) fn cuCtxRecordEvent(hCtx: CUcontext, hEvent: CUevent) -> Result<(), C
     if event.context.id != context.id {
         return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
     }
+    if event.shared.is_some() {
+        return Err(gvirtus_driver_face::unsupported(
+            "cuCtxRecordEvent with an event between processes",
+        ));
+    }
     let mut last = event.record.lock();
     *last = Some(SCHEDULER.record_domain(context.domain));
     Ok(())
@@ -129,7 +230,13 @@ pub(crate) fn cuCtxRecordEvent(hCtx: CUcontext, hEvent: CUevent) -> Result<(), C
 pub(crate) fn cuCtxWaitEvent(hCtx: CUcontext, hEvent: CUevent) -> Result<(), CUresult> {
     let context = context::find_or_current(hCtx)?;
     context.error.check()?;
-    if let Some(record) = find(hEvent)?.record() {
+    let event = find(hEvent)?;
+    if event.shared.is_some() {
+        return Err(gvirtus_driver_face::unsupported(
+            "cuCtxWaitEvent with an event between processes",
+        ));
+    }
+    if let Some(record) = event.record() {
         SCHEDULER.depend_domain(context.domain, record.marker());
     }
     Ok(())
@@ -171,9 +278,7 @@ pub(crate) fn cuEventQuery(hEvent: CUevent) -> Result<(), CUresult> {
     if capture::is_possible() {
         capture::check_event_wait(hEvent)?;
     }
-    let is_complete = event
-        .record()
-        .is_none_or(|record| SCHEDULER.is_complete(record.marker()));
+    let is_complete = event.is_complete();
     event.context.error.check()?;
     match is_complete {
         true => Ok(()),
@@ -186,9 +291,7 @@ pub(crate) fn cuEventSynchronize(hEvent: CUevent) -> Result<(), CUresult> {
     if capture::is_possible() {
         capture::check_event_wait(hEvent)?;
     }
-    if let Some(record) = event.record() {
-        SCHEDULER.wait(record.marker());
-    }
+    event.wait();
     event.context.printed.flush();
     pool::trim_after_synchronize();
     event.context.error.check()

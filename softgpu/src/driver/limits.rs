@@ -94,3 +94,5 @@ pub(super) const CUBEMAP_WIDTH_MAX: u32 = 32_768;
 pub(super) const MIPMAPPED_WIDTH_MAX: u32 = 32_768;
 /// Granularity of `cuMemCreate` and `cuMemAddressReserve`.
 pub(super) const VIRTUAL_GRANULARITY_BYTES: u64 = 2 << 20;
+/// Records of an event between processes that can be under way at the same time.
+pub(super) const SHARED_EVENT_RECORDS: u32 = 64;

@@ -49,7 +49,7 @@ impl ManagedVariables {
             let bytes = variable.size.max(1);
             let alignment = u64::from(variable.alignment.max(1));
             let base = (placed.memory)
-                .alloc_aligned(bytes, alignment)
+                .alloc_pages(bytes, alignment)
                 .map_err(Failure::from)?;
             placed.addresses.insert(index, base);
             placed

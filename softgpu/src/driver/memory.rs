@@ -12,7 +12,7 @@ use super::context::{self, Context};
 use super::device::Device;
 use super::limits::PITCH_ALIGNMENT_BYTES;
 use super::scheduler::SCHEDULER;
-use super::{device, managed, pool};
+use super::{device, ipc, managed, pool};
 use crate::memory::MemoryError;
 
 impl From<MemoryError> for Failure {
@@ -70,7 +70,12 @@ pub(super) fn allocate_as(
 ) -> Result<CUdeviceptr, CUresult> {
     let bytes = bytes as u64;
     let memory = context.device.memory()?;
-    let base = memory.alloc(bytes).map_err(Failure::from)?;
+    let base = match kind {
+        // The host writes to it whenever it likes, also while a page is moved to be shared.
+        Kind::Managed => memory.alloc_pages(bytes, 1),
+        _ => memory.alloc(bytes),
+    };
+    let base = base.map_err(Failure::from)?;
     allocations::insert(Allocation::new(context, kind, base, bytes, 0));
     Ok(CUdeviceptr(base))
 }
@@ -139,6 +144,10 @@ pub(crate) fn cuMemFree_v2(dptr: CUdeviceptr) -> Result<(), CUresult> {
         SCHEDULER.wait_domain(owner.domain);
     }
     context.printed.flush();
+    if allocation.kind == Kind::PoolImported {
+        ipc::end_pointer(dptr.0)?;
+        return context.error.check();
+    }
     if allocation.kind == Kind::Pooled {
         let pool = pool::disown(dptr.0).ok_or(CUresult::CUDA_ERROR_INVALID_VALUE)?;
         pool.free_now(dptr.0);

@@ -98,6 +98,9 @@ fn value(
         A::CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE if allocation.kind == Kind::Pooled => {
             Value::Word(pool::owner(allocation.base).map_or(0, |pool| pool.handle.0))
         }
+        A::CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE => {
+            Value::Number((allocation.kind == Kind::Device).into())
+        }
         other => Value::null(other)?,
     }))
 }

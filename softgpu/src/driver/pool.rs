@@ -22,7 +22,7 @@ use super::memory::Failure;
 use super::scheduler::{Marker, Placement, SCHEDULER, StreamId};
 use super::stream::Target;
 use crate::limits::ALLOCATION_GRANULE_BYTES as GRANULE;
-use crate::memory::MemoryError;
+use crate::memory::{MemoryError, SharedFile};
 
 /// Bytes of a chunk are a multiple of this.
 pub(super) const CHUNK_BYTES: u64 = 2 << 20;
@@ -41,6 +41,8 @@ pub(super) struct Pool {
     pub(super) device: &'static Device,
     pub(super) properties: Properties,
     pub(super) is_default: bool,
+    /// The file that another process allocates in; nothing is allocated from such a pool here.
+    pub(super) imported: Option<Arc<SharedFile>>,
     state: Mutex<State>,
 }
 
@@ -111,11 +113,33 @@ pub(super) fn create(
     properties: Properties,
     is_default: bool,
 ) -> Result<Arc<Pool>, CUresult> {
+    insert(device, properties, is_default, None)
+}
+
+/// A pool of another process.
+///
+/// # Errors
+///
+/// As [`create`].
+pub(super) fn import(
+    device: &'static Device,
+    file: Arc<SharedFile>,
+) -> Result<Arc<Pool>, CUresult> {
+    insert(device, Properties::default(), false, Some(file))
+}
+
+fn insert(
+    device: &'static Device,
+    properties: Properties,
+    is_default: bool,
+    imported: Option<Arc<SharedFile>>,
+) -> Result<Arc<Pool>, CUresult> {
     POOLS.insert(|handle| Pool {
         handle: CUmemoryPool(handle),
         device,
         properties,
         is_default,
+        imported,
         state: Mutex::new(State {
             settings: Settings {
                 reuse: [1; 3],
@@ -180,12 +204,21 @@ impl Pool {
         change(&mut self.state.lock().settings);
     }
 
+    /// Whether other processes may import it.
+    pub(super) fn is_shareable(&self) -> bool {
+        let types = self.properties.handle_types;
+        types == CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR
+    }
+
     /// Allocates for a stream: accessible at once.
     ///
     /// # Errors
     ///
     /// `CUDA_ERROR_OUT_OF_MEMORY`.
     pub(super) fn allocate(&self, bytes: u64, stream: StreamId) -> Result<u64, CUresult> {
+        if self.imported.is_some() {
+            return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
+        }
         let out_of_memory = CUresult::CUDA_ERROR_OUT_OF_MEMORY;
         let bytes = bytes
             .checked_next_multiple_of(GRANULE)
@@ -323,6 +356,12 @@ impl Pool {
         }
         let memory = self.device.memory().map_err(|_| MemoryError::OutOfMemory)?;
         let base = memory.alloc_hidden(bytes)?;
+        if self.is_shareable()
+            && let Err(error) = memory.prepare_export(base, bytes, self.device.ordinal)
+        {
+            let _ = memory.free_hidden(base);
+            return Err(error);
+        }
         state.chunks.insert(base, bytes);
         state.free.insert(base, bytes);
         state.settings.reserved.add(bytes);
@@ -372,6 +411,11 @@ impl Pool {
         let is_peer = state.peers.iter().any(|p| p.ordinal == peer.ordinal);
         if is_peer == is_allowed {
             return Ok(());
+        }
+        if self.imported.is_some() {
+            return Err(gvirtus_driver_face::unsupported(
+                "access of another device to an imported pool",
+            ));
         }
         let memory = peer.memory()?;
         let leaving = state.leaving.iter().map(|l| (l.base, l.bytes));
@@ -453,7 +497,13 @@ pub(super) fn allocate(
 /// Takes an allocation from the table of what the application has; it is still to be freed.
 pub(super) fn disown(base: u64) -> Option<Arc<Pool>> {
     allocations::remove(base, |kind| kind == allocations::Kind::Pooled)?;
-    OWNERS.lock().remove(&base)
+    let pool = OWNERS.lock().remove(&base)?;
+    if pool.is_shareable()
+        && let Ok(memory) = pool.device.memory()
+    {
+        memory.end_export(base);
+    }
+    Some(pool)
 }
 
 /// Frees what a context, which has ended, has allocated from pools.

@@ -17,7 +17,7 @@ use super::device::{Device, device};
 use super::graph::stream_of;
 use super::pool::{self, Pool, Properties};
 use super::stream::{self, Target};
-use super::{allocations, memory};
+use super::{allocations, ipc, memory};
 
 const INVALID: CUresult = CUresult::CUDA_ERROR_INVALID_VALUE;
 
@@ -264,7 +264,7 @@ pub(crate) fn cuDeviceSetMemPool(dev: CUdevice, pool: CUmemoryPool) -> Result<()
 }
 
 fn set_current(device: &'static Device, pool: &Pool) -> Result<(), CUresult> {
-    if pool.device.ordinal != device.ordinal {
+    if pool.device.ordinal != device.ordinal || pool.imported.is_some() {
         return Err(INVALID);
     }
     device.default_pool()?;
@@ -368,6 +368,9 @@ pub(crate) fn cuMemFreeAsync(
     }
     if capture::is_possible() && capture::record_free(&stream_of(&target), dptr)? {
         return Ok(());
+    }
+    if ipc::end_pointer_in_order(dptr.0, target.id())? {
+        return target.context().error.check();
     }
     if let Some(pool) = pool::disown(dptr.0) {
         pool.free_in_order(dptr.0, target.id())?;

@@ -21,6 +21,7 @@
 //! that domain are skipped, while event records and dependencies still complete.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,19 @@ pub(super) enum Placement {
     Here,
     /// On a worker, asynchronously to the submitting thread.
     Worker,
+}
+
+/// Longest pause between two looks whether everything is quiet.
+const QUIET_POLL_MAX: Duration = Duration::from_millis(1);
+/// Operations that only look at memory until somebody else has written to it.
+static WATCHING: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs the part of an operation that writes to no memory and may take forever.
+pub(super) fn watching<T>(work: impl FnOnce() -> T) -> T {
+    WATCHING.fetch_add(1, Ordering::AcqRel);
+    let result = work();
+    WATCHING.fetch_sub(1, Ordering::AcqRel);
+    result
 }
 
 /// All streams of the process.
@@ -244,6 +258,23 @@ impl Scheduler {
             .stream_markers(stream)
             .into_iter()
             .all(|marker| state.is_complete(marker))
+    }
+
+    /// Runs `work` while no operation runs that may write to memory: waits until there is none.
+    /// Operations that are only queued wait in turn.
+    pub(super) fn quietly<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut pause = Duration::from_micros(1);
+        loop {
+            let state = self.state.lock();
+            let streams = state.streams.iter().flatten();
+            let running = streams.filter(|stream| stream.phase == Phase::Running);
+            if running.count() <= WATCHING.load(Ordering::Acquire) {
+                return work();
+            }
+            drop(state);
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(QUIET_POLL_MAX);
+        }
     }
 
     /// Waits for one marker.

@@ -254,14 +254,12 @@ pub(crate) fn cuStreamWaitEvent(
     }
     let event = event::find(hEvent)?;
     if Flags != 0 || capture::is_possible() {
-        let (stream, is_recorded) = (stream_of(&target), event.record().is_some());
+        let (stream, is_recorded) = (stream_of(&target), event.is_recorded());
         if capture::wait_event(&stream, hEvent, Flags != 0, is_recorded)? {
             return Ok(());
         }
     }
-    if let Some(record) = event.record() {
-        SCHEDULER.depend(target.id(), record.marker());
-    }
+    event.hold_back(&target);
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use super::allocations::{Place, writable_place};
 use super::arguments::read_array;
 use super::graph::stream_of;
 use super::limits::{MEMORY_OPERATIONS_MAX, MEMORY_POLL_MAX};
-use super::scheduler::{ErrorCell, Marker, Placement, SCHEDULER};
+use super::scheduler::{ErrorCell, Marker, Placement, SCHEDULER, watching};
 use super::stream::{self, Target};
 
 const INVALID: CUresult = CUresult::CUDA_ERROR_INVALID_VALUE;
@@ -187,7 +187,9 @@ impl Operation {
             Self::Wait(cell, condition, value) => {
                 let error: Arc<ErrorCell> = target.context().error.clone();
                 let wait = move || {
-                    wait_until(&error, || condition.holds(cell.load(), value, cell.bits));
+                    watching(|| {
+                        wait_until(&error, || condition.holds(cell.load(), value, cell.bits));
+                    });
                     Ok(())
                 };
                 Some(SCHEDULER.submit(target.id(), Placement::Worker, wait))
@@ -197,7 +199,7 @@ impl Operation {
 }
 
 /// Looks until `is_satisfied`, or until the context has failed.
-fn wait_until(error: &ErrorCell, is_satisfied: impl Fn() -> bool) {
+pub(super) fn wait_until(error: &ErrorCell, is_satisfied: impl Fn() -> bool) {
     let mut pause = Duration::from_micros(1);
     for look in 0_u32.. {
         if is_satisfied() || error.check().is_err() {

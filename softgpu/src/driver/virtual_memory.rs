@@ -23,10 +23,12 @@ use super::arguments::{out, read_array};
 use super::device::{Device, device, devices};
 use super::limits::VIRTUAL_GRANULARITY_BYTES as GRANULARITY;
 use super::memory::Failure;
-use super::{context, host_function};
-use crate::memory::{Memory, Physical, Rights};
+use super::{context, host_function, shareable};
+use crate::memory::{Memory, Physical, Purpose, Rights};
 
 const INVALID: CUresult = CUresult::CUDA_ERROR_INVALID_VALUE;
+const FILE_DESCRIPTOR: CUmemAllocationHandleType =
+    CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
 /// The first handle; a multiple of 16 is not needed, but a number that nothing else is helps.
 const HANDLES_BASE: u64 = 0x7600_0000_0000;
 
@@ -35,6 +37,8 @@ struct Object {
     handle: u64,
     physical: Physical,
     device: CUdevice,
+    /// As what it can be exported.
+    handle_types: CUmemAllocationHandleType,
 }
 
 struct Handle {
@@ -73,6 +77,26 @@ static STATE: Mutex<State> = Mutex::new(State {
 });
 
 impl State {
+    /// A new object, which has to be released once.
+    fn add(
+        &mut self,
+        physical: Physical,
+        device: CUdevice,
+        handle_types: CUmemAllocationHandleType,
+    ) -> u64 {
+        self.made += 1;
+        let handle = HANDLES_BASE + self.made;
+        let object = Arc::new(Object {
+            handle,
+            physical,
+            device,
+            handle_types,
+        });
+        let references = 1;
+        (self.handles).insert(handle, Handle { object, references });
+        handle
+    }
+
     fn object(&self, handle: u64) -> Result<&Arc<Object>, CUresult> {
         (self.handles.get(&handle).map(|handle| &handle.object)).ok_or(INVALID)
     }
@@ -168,12 +192,14 @@ unsafe fn device_at(location: &CUmemLocation) -> Result<&'static Device, CUresul
     }
 }
 
-/// The device whose memory the properties describe.
+/// The device whose memory the properties describe, and as what it can be exported.
 ///
 /// # Safety
 ///
 /// `properties` is null or valid for reading.
-unsafe fn described(properties: *const CUmemAllocationProp) -> Result<&'static Device, CUresult> {
+unsafe fn described(
+    properties: *const CUmemAllocationProp,
+) -> Result<(&'static Device, CUmemAllocationHandleType), CUresult> {
     if properties.is_null() {
         return Err(INVALID);
     }
@@ -184,12 +210,14 @@ unsafe fn described(properties: *const CUmemAllocationProp) -> Result<&'static D
     }
     // SAFETY: part of a whole structure.
     let device = unsafe { device_at(&properties.location)? };
-    if properties.requestedHandleTypes != CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_NONE {
-        return Err(gvirtus_driver_face::unsupported(
-            "cuMemCreate with handle types",
-        ));
+    match properties.requestedHandleTypes {
+        types @ (CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_NONE | FILE_DESCRIPTOR) => {
+            Ok((device, types))
+        }
+        _ => Err(gvirtus_driver_face::unsupported(
+            "memory with other handle types than file descriptors",
+        )),
     }
-    Ok(device)
 }
 
 pub(crate) unsafe fn cuMemAddressReserve(
@@ -243,20 +271,44 @@ pub(crate) unsafe fn cuMemCreate(
     }
     let bytes = granular(size as u64)?;
     // SAFETY: the contract of cuda.h.
-    let device = unsafe { described(prop)? };
-    let physical = (device.memory()?.create_physical(bytes)).map_err(Failure::from)?;
-    let mut state = STATE.lock();
-    state.made += 1;
-    let number = HANDLES_BASE + state.made;
-    let object = Arc::new(Object {
-        handle: number,
-        physical,
-        device: device.handle(),
-    });
-    let references = 1;
-    (state.handles).insert(number, Handle { object, references });
-    drop(state);
-    out!(handle = number);
+    let (device, handle_types) = unsafe { described(prop)? };
+    let physical =
+        (device.memory()?.create_physical(bytes, device.ordinal)).map_err(Failure::from)?;
+    out!(handle = STATE.lock().add(physical, device.handle(), handle_types));
+    Ok(())
+}
+
+pub(crate) unsafe fn cuMemExportToShareableHandle(
+    shareableHandle: *mut c_void,
+    handle: CUmemGenericAllocationHandle,
+    handleType: CUmemAllocationHandleType,
+    flags: u64,
+) -> Result<(), CUresult> {
+    check_initialized()?;
+    let object = Arc::clone(STATE.lock().object(handle)?);
+    let is_possible = handleType == FILE_DESCRIPTOR && object.handle_types == FILE_DESCRIPTOR;
+    if shareableHandle.is_null() || flags != 0 || !is_possible {
+        return Err(INVALID);
+    }
+    let place = shareableHandle.cast::<i32>();
+    out!(place = shareable::descriptor(object.physical.file())?);
+    Ok(())
+}
+
+/// The descriptor stays the caller's.
+pub(crate) unsafe fn cuMemImportFromShareableHandle(
+    handle: *mut CUmemGenericAllocationHandle,
+    osHandle: *mut c_void,
+    shHandleType: CUmemAllocationHandleType,
+) -> Result<(), CUresult> {
+    check_initialized()?;
+    if handle.is_null() || shHandleType != FILE_DESCRIPTOR {
+        return Err(INVALID);
+    }
+    let file = shareable::file(osHandle, Purpose::Physical)?;
+    let device = device(CUdevice(file.ordinal)).map_err(|_| INVALID)?;
+    let physical = Physical::import(file).map_err(Failure::from)?;
+    out!(handle = STATE.lock().add(physical, device.handle(), FILE_DESCRIPTOR));
     Ok(())
 }
 
@@ -417,14 +469,16 @@ pub(crate) unsafe fn cuMemGetAllocationPropertiesFromHandle(
     handle: CUmemGenericAllocationHandle,
 ) -> Result<(), CUresult> {
     check_initialized()?;
-    let device = STATE.lock().object(handle)?.device;
+    let object = Arc::clone(STATE.lock().object(handle)?);
     out!(
         prop = CUmemAllocationProp {
             r#type: CUmemAllocationType::CU_MEM_ALLOCATION_TYPE_PINNED,
-            requestedHandleTypes: CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_NONE,
+            requestedHandleTypes: object.handle_types,
             location: CUmemLocation {
                 r#type: CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE,
-                anonymous0: CUmemLocation_v1_anonymous0 { id: device.0 },
+                anonymous0: CUmemLocation_v1_anonymous0 {
+                    id: object.device.0,
+                },
             },
             win32HandleMetaData: std::ptr::null_mut(),
             allocFlags: CUmemAllocationProp_v1_allocFlags {

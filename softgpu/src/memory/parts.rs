@@ -58,6 +58,7 @@ impl Memory {
         let mut allocator = self.allocator.lock();
         allocator.parts.remove(&address);
         self.set_granules(address, bytes, 0);
+        self.end_export_of_part(&mut allocator, address);
     }
 
     pub(super) fn set_granules(&self, address: u64, bytes: u64, value: u8) {

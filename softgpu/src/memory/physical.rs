@@ -4,13 +4,12 @@
 //! Physical memory is a file of the system's without a name, so that two mappings of it show the
 //! same bytes.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rustix::fs::MemfdFlags;
 use rustix::mm::{MapFlags, ProtFlags};
 
+use super::token::{Purpose, SharedFile};
 use super::{CHUNK_BYTES, Memory, MemoryError, at, to_usize};
 
 /// What kernels may do in a range.
@@ -38,9 +37,10 @@ impl Rights {
 
 /// Memory of a device, all zeros at first, until it is dropped.
 pub struct Physical {
-    file: OwnedFd,
+    file: SharedFile,
     bytes: u64,
-    home: Arc<Memory>,
+    /// Where it is counted; what another process has made is counted there.
+    home: Option<Arc<Memory>>,
 }
 
 impl Physical {
@@ -49,11 +49,36 @@ impl Physical {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// The file by which other processes may use it.
+    #[must_use]
+    pub fn file(&self) -> &SharedFile {
+        &self.file
+    }
+
+    /// What another process has made.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidValue` if it is no whole number of chunks.
+    pub fn import(file: SharedFile) -> Result<Self, MemoryError> {
+        let bytes = file.bytes;
+        match bytes > 0 && bytes.is_multiple_of(CHUNK_BYTES) {
+            true => Ok(Self {
+                file,
+                bytes,
+                home: None,
+            }),
+            false => Err(MemoryError::InvalidValue),
+        }
+    }
 }
 
 impl Drop for Physical {
     fn drop(&mut self) {
-        self.home.allocator.lock().mapped -= self.bytes;
+        if let Some(home) = &self.home {
+            home.allocator.lock().mapped -= self.bytes;
+        }
     }
 }
 
@@ -63,20 +88,24 @@ impl Memory {
     /// # Errors
     ///
     /// `OutOfMemory`, `InvalidValue`.
-    pub fn create_physical(self: &Arc<Self>, bytes: u64) -> Result<Physical, MemoryError> {
+    pub fn create_physical(
+        self: &Arc<Self>,
+        bytes: u64,
+        ordinal: i32,
+    ) -> Result<Physical, MemoryError> {
         if bytes == 0 || !bytes.is_multiple_of(CHUNK_BYTES) {
             return Err(MemoryError::InvalidValue);
         }
         let out_of_memory = MemoryError::OutOfMemory;
-        let file = rustix::fs::memfd_create("gvirtus", MemfdFlags::CLOEXEC);
-        let file = file.map_err(|_| out_of_memory)?;
         let mut allocator = self.allocator.lock();
         let mapped = allocator.mapped.checked_add(bytes);
         let mapped = mapped.filter(|mapped| *mapped <= self.total);
-        rustix::fs::ftruncate(&file, bytes).map_err(|_| out_of_memory)?;
-        allocator.mapped = mapped.ok_or(out_of_memory)?;
+        let mapped = mapped.ok_or(out_of_memory)?;
+        let file = SharedFile::create(Purpose::Physical, ordinal, bytes);
+        let file = file.map_err(|_| out_of_memory)?;
+        allocator.mapped = mapped;
         drop(allocator);
-        let home = Arc::clone(self);
+        let home = Some(Arc::clone(self));
         Ok(Physical { file, bytes, home })
     }
 
@@ -130,7 +159,7 @@ impl Memory {
         // SAFETY: chunks of this value's own reservation that hold nothing.
         unsafe {
             let length = to_usize(bytes);
-            rustix::mm::mmap(at(address), length, rights, flags, &physical.file, 0)
+            rustix::mm::mmap(at(address), length, rights, flags, physical.file.file(), 0)
         }
         .map_err(|_| MemoryError::OutOfMemory)?;
         let first = to_usize((address - self.base) / CHUNK_BYTES);

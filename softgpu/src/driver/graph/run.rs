@@ -64,11 +64,7 @@ pub(super) fn launch(launch: gvirtus_graph::Launch) -> Result<(), CUresult> {
     for part in parts {
         match part {
             Part::Record(event) => event::record_on(event, &target)?,
-            Part::Wait(event) => {
-                if let Some(record) = event::find(event)?.record() {
-                    SCHEDULER.depend(target.id(), record.marker());
-                }
-            }
+            Part::Wait(event) => event::find(event)?.hold_back(&target),
             Part::Batch(batch) => {
                 for MemoryOperation(operation) in &*batch.operations {
                     end = MemoryCall::parse(operation)?.submit(&target).or(end);

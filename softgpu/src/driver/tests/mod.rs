@@ -5,6 +5,7 @@ mod contexts;
 mod copies;
 mod devices;
 mod graphs;
+mod ipc;
 mod modules;
 mod pools;
 mod streams;
