@@ -138,6 +138,9 @@ pub struct Kernel {
     pub max_registers: Option<u32>,
     /// `.reqnctapercluster`: blocks of a cluster in x, y, z.
     pub required_cluster: Option<[u32; 3]>,
+    /// `.blocksareclusters`: a launch counts clusters, and takes the length of a block from
+    /// [`Kernel::required_threads`].
+    pub blocks_are_clusters: bool,
     /// `.explicitcluster`: a launch must give the cluster's dimensions, if nothing else does.
     pub is_cluster_explicit: bool,
     /// `.maxclusterrank`: most blocks of a cluster.

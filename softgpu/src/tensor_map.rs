@@ -15,6 +15,10 @@
 
 use crate::ir::{AtomicOp, AtomicType};
 
+/// The NaN that f16 and bf16 elements outside of a tensor become: no NaN that arithmetic makes, and
+/// the one for which `fma.rn.oob` gives 0.
+pub(crate) const OUT_OF_BOUNDS_NAN_16: u64 = 0x7ff7;
+
 /// Length of a map.
 pub(crate) const MAP_BYTES: usize = 128;
 /// Alignment of a map.
@@ -137,7 +141,7 @@ impl Element {
         match self {
             Self::F64 => 0x7fff_ffff_ffff_ffff,
             Self::F32 => 0x7fff_ffff,
-            _ => 0x7fff,
+            _ => OUT_OF_BOUNDS_NAN_16,
         }
     }
 

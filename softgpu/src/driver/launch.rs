@@ -63,6 +63,22 @@ pub(super) struct Attributes {
 }
 
 impl Shape {
+    /// The shape in blocks, where the kernel's launches count clusters; their block is then the
+    /// kernel's own, which the launch may leave at one thread.
+    fn in_blocks(mut self, function: &Function) -> Self {
+        let kernel = function.kernel();
+        let (true, Some(cluster)) = (kernel.blocks_are_clusters, kernel.required_cluster) else {
+            return self;
+        };
+        for (length, blocks) in self.grid.iter_mut().zip(cluster) {
+            *length = length.saturating_mul(blocks);
+        }
+        if self.block == [1; 3] {
+            self.block = kernel.required_threads.unwrap_or(self.block);
+        }
+        self
+    }
+
     /// # Errors
     ///
     /// The status that CUDA gives a launch which can never run: `impossible` for a shape that no
@@ -145,6 +161,7 @@ fn check(
     if function.context.id != context.id {
         return Err(CUresult::CUDA_ERROR_INVALID_HANDLE);
     }
+    let shape = shape.in_blocks(function);
     shape.check(function, impossible)?;
     let (prints, allocates) = function.instance.side_effects(function.index);
     context.has_printed.fetch_or(prints, Ordering::Relaxed);

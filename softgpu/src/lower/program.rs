@@ -321,6 +321,7 @@ impl<'m, 'a> Program<'m, 'a> {
             min_blocks_per_multiprocessor: positive(performance.min_blocks_per_sm),
             max_registers: positive(performance.max_registers),
             required_cluster: given(performance.required_cluster),
+            blocks_are_clusters: performance.blocks_are_clusters,
             is_cluster_explicit: performance.explicit_cluster,
             max_cluster_blocks: positive(performance.max_cluster_rank),
         })

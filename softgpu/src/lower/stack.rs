@@ -56,9 +56,11 @@ impl Lowering<'_, '_, '_> {
 pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a>) -> Result<()> {
     let stack = l.stack.ok_or("internal: no room for it")?;
     let ty = inst.take_type()?;
-    if !matches!(ty, ScalarType::U64 | ScalarType::B64) {
-        return Err("local addresses are 64 bits wide".to_owned());
-    }
+    let is_wide = match ty {
+        ScalarType::U64 | ScalarType::B64 => true,
+        ScalarType::U32 | ScalarType::B32 => false,
+        _ => return Err(format!("no local address is of type {ty:?}")),
+    };
     let copy = |dst, a| Op::Unary {
         op: UnaryOp::Move(Width::B64),
         dst,
@@ -67,13 +69,12 @@ pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a
     match inst.opcode {
         "stacksave" => {
             let [d] = inst.finish()?;
-            let dst = l.destination(d, ty)?;
-            l.emit(copy(dst, stack.top.into()));
-            Ok(())
+            give(l, d, ty, stack.top)
         }
         "stackrestore" => {
             let [a] = inst.finish()?;
             let a = l.source(a, ty)?;
+            let a = if is_wide { a } else { widened(l, a)? };
             l.emit(copy(stack.top, a));
             Ok(())
         }
@@ -86,18 +87,48 @@ pub(super) fn lower<'m, 'a>(l: &mut Lowering<'_, 'm, 'a>, inst: &mut Inst<'m, 'a
                 _ => return Err(format!("its alignment is over {ALIGNMENT_BYTES_MAX}")),
             }
             let size = l.source(size, ty)?;
-            allocate(l, stack, d, size)
+            let size = if is_wide { size } else { widened(l, size)? };
+            allocate(l, stack, d, ty, size)
         }
     }
+}
+
+/// A number of 32 bits as one of 64.
+fn widened(l: &mut Lowering<'_, '_, '_>, a: Src) -> Result<Src> {
+    let dst = l.temporary64()?;
+    l.emit(Op::Binary {
+        op: BinaryOp::Pack64,
+        dst,
+        a,
+        b: Src::Imm(0),
+    });
+    Ok(dst.into())
+}
+
+/// Writes a local address to a result; one of 32 bits has room, as frames are small.
+fn give<'a>(
+    l: &mut Lowering<'_, '_, 'a>,
+    d: &Operand<'a>,
+    ty: ScalarType,
+    address: Reg,
+) -> Result<()> {
+    let dst = l.destination(d, ty)?;
+    let op = match ty.size_bytes() {
+        8 => UnaryOp::Move(Width::B64),
+        _ => UnaryOp::LowHalf64,
+    };
+    let a = address.into();
+    l.emit(Op::Unary { op, dst, a });
+    Ok(())
 }
 
 fn allocate<'a>(
     l: &mut Lowering<'_, '_, 'a>,
     stack: Stack,
     d: &Operand<'a>,
+    ty: ScalarType,
     size: Src,
 ) -> Result<()> {
-    let dst = l.destination(d, ScalarType::B64)?;
     // The room begins aligned, and every allocation is a multiple of the alignment long.
     let rounded = l.temporary64()?;
     let mask = Src::Imm((ALIGNMENT_BYTES_MAX - 1).cast_unsigned());
@@ -137,11 +168,7 @@ fn allocate<'a>(
         Some((BoolOp::Or, too_large.into())),
     );
     trap_if(l, too_large)?;
-    l.emit(Op::Unary {
-        op: UnaryOp::Move(Width::B64),
-        dst,
-        a: stack.top.into(),
-    });
+    give(l, d, ty, stack.top)?;
     let (a, b) = (stack.top.into(), rounded.into());
     l.emit(Op::Binary {
         op,

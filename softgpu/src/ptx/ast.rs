@@ -302,6 +302,8 @@ pub struct Performance {
     pub required_cluster: [u32; 3],
     /// `.explicitcluster`
     pub explicit_cluster: bool,
+    /// `.blocksareclusters`
+    pub blocks_are_clusters: bool,
     /// `.maxclusterrank`
     pub max_cluster_rank: u32,
 }

@@ -216,6 +216,7 @@ impl<'a> Parser<'a> {
                 ".maxnreg" => performance.max_registers = self.small_integer()?,
                 ".maxclusterrank" => performance.max_cluster_rank = self.small_integer()?,
                 ".explicitcluster" => performance.explicit_cluster = true,
+                ".blocksareclusters" => performance.blocks_are_clusters = true,
                 ".attribute" => {
                     self.attributes()?;
                 }

@@ -287,6 +287,7 @@ impl TestKernel {
             min_blocks_per_multiprocessor: None,
             max_registers: None,
             required_cluster: None,
+            blocks_are_clusters: false,
             is_cluster_explicit: false,
             max_cluster_blocks: None,
         };

@@ -7,9 +7,7 @@ use crate::ir::{
 use crate::lower::error::Result;
 use crate::lower::function::Lowering;
 use crate::ptx::{Operand, ScalarType};
-
-/// The out-of-bounds NaN of f16 and bf16. It is no NaN that arithmetic makes.
-const OUT_OF_BOUNDS: u64 = 0x7ff7;
+use crate::tensor_map::OUT_OF_BOUNDS_NAN_16;
 
 /// `fma.rn.oob{.relu}.type d, a, b, c`
 pub(super) fn lower_fma<'a>(
@@ -54,7 +52,7 @@ fn cleared(l: &mut Lowering<'_, '_, '_>, value: Src, factor: Src, shift: u64) ->
             ty: IrType::Int(IntType::U32),
             flush: false,
             a: half,
-            b: Src::Imm(OUT_OF_BOUNDS),
+            b: Src::Imm(OUT_OF_BOUNDS_NAN_16),
         },
         combine: None,
         dst: Some(pred),
