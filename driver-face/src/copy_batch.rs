@@ -238,8 +238,11 @@ fn copy_3d(
 
 fn array_of(operand: &CUmemcpy3DOperand) -> Option<CUarray> {
     let is_array = operand.r#type == CUmemcpy3DOperandType::CU_MEMCPY_OPERAND_TYPE_ARRAY;
+    if !is_array {
+        return None;
+    }
     // SAFETY: the type says which variant it is.
-    is_array.then(|| unsafe { operand.op.array.array })
+    Some(unsafe { operand.op.array.array })
 }
 
 fn side(
