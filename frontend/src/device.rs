@@ -214,10 +214,6 @@ const MASKED: &[(Attribute, &str)] = &[
         "external semaphores are not supported",
     ),
     (
-        Attribute::CU_DEVICE_ATTRIBUTE_TENSOR_MAP_ACCESS_SUPPORTED,
-        "cuTensorMapEncodeTiled is not supported",
-    ),
-    (
         Attribute::CU_DEVICE_ATTRIBUTE_UNIFIED_FUNCTION_POINTERS,
         "cuLibraryGetUnifiedFunction is not supported",
     ),
