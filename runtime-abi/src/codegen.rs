@@ -172,7 +172,14 @@ fn pointee(ty: &str) -> Option<&str> {
         .or_else(|| ty.strip_prefix("*const "))
 }
 
-/// Assembly (x86-64, GNU syntax) that exports the functions of some releases under NVIDIA's names,
+/// The instruction that goes on elsewhere.
+const JUMP: &str = if cfg!(target_arch = "aarch64") {
+    "b"
+} else {
+    "jmp"
+};
+
+/// Assembly (GNU syntax, for the machine that this is compiled for) that exports the functions of some releases under NVIDIA's names,
 /// each with its release's version.
 pub fn trampolines(releases: &[Release]) -> String {
     let functions = runtime_api();
@@ -198,14 +205,14 @@ pub fn trampolines(releases: &[Release]) -> String {
                 let target = rust_symbol(&function.handler, &suffix);
                 let _ = writeln!(
                     text,
-                    "    .globl {own}\n    .type {own}, @function\n    .symver {own}, {symbol}{at}{}, remove\n\
-                     {own}:\n    jmp {target}\n    .size {own}, . - {own}",
+                    "    .globl {own}\n    .type {own}, %function\n    .symver {own}, {symbol}{at}{}, remove\n\
+                     {own}:\n    {JUMP} {target}\n    .size {own}, . - {own}",
                     release.soname(),
                 );
             }
         }
     }
-    text.push_str("    .section .note.GNU-stack, \"\", @progbits\n");
+    text.push_str("    .section .note.GNU-stack, \"\", %progbits\n");
     text
 }
 

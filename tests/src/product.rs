@@ -17,6 +17,8 @@ pub struct Product {
     pub shim: PathBuf,
     /// Holds softgpu as `libcuda.so.1`.
     pub softgpu_folder: PathBuf,
+    /// Holds our CUDA runtimes under their own names.
+    pub runtime_folder: PathBuf,
     /// The compiled example in Rust.
     pub cudarc_example: PathBuf,
     examples: PathBuf,
@@ -61,6 +63,7 @@ impl Product {
             shim_folder: library_folder(&libraries.join("shim"), &shim),
             shim,
             softgpu_folder: library_folder(&libraries.join("softgpu"), &softgpu),
+            runtime_folder: built("cudart"),
             cudarc_example: built("cudarc-example"),
             programs: examples.with_file_name("test-programs"),
             examples,
@@ -94,6 +97,13 @@ impl Product {
     /// If it was not compiled.
     pub fn example(&self, name: &str) -> PathBuf {
         compiled(self.examples.join(name))
+    }
+
+    /// The example linked with a shared cudart, if it is one in CUDA C++.
+    pub fn with_shared_runtime(&self, example: &Path) -> Option<PathBuf> {
+        let name = example.file_name()?;
+        let program = self.examples.join("shared-cudart").join(name);
+        is_program(&program).then_some(program)
     }
 
     /// The program made from `tests/programs/<name>.cu`.

@@ -19,6 +19,10 @@ pub enum Way<'a> {
     Straight,
     /// It loads our client library, which connects to this endpoint.
     Remoted(&'a str),
+    /// It loads our CUDA runtime, which loads softgpu.
+    RuntimeStraight,
+    /// It loads our CUDA runtime, which loads our client library, which connects to this endpoint.
+    RuntimeRemoted(&'a str),
 }
 
 /// How a program ended and what it wrote.
@@ -74,12 +78,20 @@ impl Way<'_> {
     /// A command that runs `program` this way.
     pub fn command(self, program: &Path) -> Command {
         let mut command = prepare(program);
-        match self {
-            Self::Straight => command.env("LD_LIBRARY_PATH", &product().softgpu_folder),
-            Self::Remoted(endpoint) => command
-                .env("LD_LIBRARY_PATH", &product().shim_folder)
-                .env("GVIRTUS_ENDPOINT", endpoint),
+        let product = product();
+        let driver = match self {
+            Self::Straight | Self::RuntimeStraight => &product.softgpu_folder,
+            Self::Remoted(_) | Self::RuntimeRemoted(_) => &product.shim_folder,
         };
+        let mut folders = driver.clone().into_os_string();
+        if let Self::RuntimeStraight | Self::RuntimeRemoted(_) = self {
+            folders.push(":");
+            folders.push(&product.runtime_folder);
+        }
+        command.env("LD_LIBRARY_PATH", folders);
+        if let Self::Remoted(endpoint) | Self::RuntimeRemoted(endpoint) = self {
+            command.env("GVIRTUS_ENDPOINT", endpoint);
+        }
         command
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Every example prints the same, writes the same files and ends the same way straight on softgpu
-//! and through the network.
+//! and through the network; linked with NVIDIA's CUDA runtime, and with a shared one that is ours.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -90,6 +90,20 @@ fn compare(example: &Path, [unix, tcp]: &[String; 2], setup: Option<usize>) -> V
             failures.push(describe(&name, "is straight", &straight));
         } else if remoted.calls == 0 {
             failures.push(format!("{name} did not use the client library"));
+        }
+    }
+    if let Some(shared) = product().with_shared_runtime(example) {
+        for (what, way) in [
+            ("differs with our runtime", Way::RuntimeStraight),
+            (
+                "differs with our runtime, remoted",
+                Way::RuntimeRemoted(unix),
+            ),
+        ] {
+            let ours = run_in_a_folder(&shared, way, setup);
+            if ours.seen != straight.seen {
+                failures.push(describe(&name, what, &ours));
+            }
         }
     }
     eprintln!("{name}: compared");

@@ -19,6 +19,8 @@ use crate::workspace::Workspace;
 
 const EXAMPLES: &str = "examples";
 const TEST_PROGRAMS: &str = "tests/programs";
+/// The folder of the programs that are linked with a shared cudart.
+pub(crate) const SHARED_RUNTIME: &str = "shared-cudart";
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Which programs are compiled, and how.
@@ -27,8 +29,9 @@ pub(crate) struct Flavour {
     sources: &'static str,
     /// Where the programs go.
     folder: PathBuf,
-    /// Besides what every compilation has.
-    flags: Vec<String>,
+    /// Each program is linked a second time, with a shared cudart, into the folder
+    /// [`SHARED_RUNTIME`] of that one.
+    shared_runtime: bool,
 }
 
 impl Flavour {
@@ -37,7 +40,7 @@ impl Flavour {
         Self {
             sources: EXAMPLES,
             folder: workspace.compiled_examples(),
-            flags: Vec::new(),
+            shared_runtime: true,
         }
     }
 
@@ -46,7 +49,7 @@ impl Flavour {
         Self {
             sources: TEST_PROGRAMS,
             folder: workspace.compiled_test_programs(),
-            flags: Vec::new(),
+            shared_runtime: false,
         }
     }
 }
@@ -103,6 +106,12 @@ pub(crate) fn compile(
         toolkit.version
     );
     let scratch = Scratch::create(flavour.folder.join(".scratch"))?;
+    if flavour.shared_runtime {
+        let folder = flavour.folder.join(SHARED_RUNTIME);
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        toolkit.link_shared_runtime(scratch.path())?;
+    }
     compile_all(&stale, scratch.path())?;
     Ok(examples)
 }
@@ -133,6 +142,8 @@ struct Job {
     name: String,
     source: PathBuf,
     program: PathBuf,
+    /// The same, linked with a shared cudart.
+    shared: Option<PathBuf>,
     /// Holds [`Self::fingerprint`] once the program is compiled.
     stamp: PathBuf,
     fingerprint: String,
@@ -153,13 +164,11 @@ impl Job {
             .ok_or_else(|| anyhow!("{} has no name", source.display()))?;
         let text = fs::read_to_string(source)
             .with_context(|| format!("cannot read {}", source.display()))?;
-        let mut flags = flavour.flags.clone();
         let folder = source.parent().unwrap_or_else(|| Path::new("."));
-        flags.extend(
-            own_flags(&text)
-                .into_iter()
-                .map(|flag| resolve(&flag, folder)),
-        );
+        let flags: Vec<String> = own_flags(&text)
+            .into_iter()
+            .map(|flag| resolve(&flag, folder))
+            .collect();
         let mut hasher = DefaultHasher::new();
         (&text, headers, &toolkit.nvcc, &toolkit.version, &flags).hash(&mut hasher);
         for file in further_files(source) {
@@ -172,6 +181,9 @@ impl Job {
             name: name.to_owned(),
             source: source.to_owned(),
             program: flavour.folder.join(name),
+            shared: flavour
+                .shared_runtime
+                .then(|| flavour.folder.join(SHARED_RUNTIME).join(name)),
             stamp: flavour.folder.join(format!(".{name}.stamp")),
             fingerprint: format!("{:016x}\n", hasher.finish()),
             toolkit: toolkit.clone(),
@@ -181,15 +193,42 @@ impl Job {
 
     fn is_done(&self) -> bool {
         self.program.exists()
+            && self.shared.as_ref().is_none_or(|program| program.exists())
             && fs::read_to_string(&self.stamp).is_ok_and(|text| text == self.fingerprint)
     }
 
     fn compile(&self, scratch: &Path) -> Result<()> {
         let start = Instant::now();
+        match &self.shared {
+            None => self.nvcc(scratch, &[], &self.source, &self.program)?,
+            Some(shared) => self.compile_and_link_twice(scratch, shared)?,
+        }
+        fs::write(&self.stamp, &self.fingerprint)
+            .with_context(|| format!("cannot write {}", self.stamp.display()))?;
+        println!("  {} ({})", self.name, terminal::seconds(start.elapsed()));
+        Ok(())
+    }
+
+    /// Compiling takes the time, so both programs are linked from one object; but a program of
+    /// several sources has no one object.
+    fn compile_and_link_twice(&self, scratch: &Path, shared: &Path) -> Result<()> {
+        let several = self.flags.iter().any(|flag| flag.ends_with(".cu"));
+        let object = scratch.join(format!("{}.o", self.name));
+        let input = if several { &self.source } else { &object };
+        if !several {
+            self.nvcc(scratch, &["-c"], &self.source, &object)?;
+        }
+        let library_folder = format!("-L{}", scratch.display());
+        self.nvcc(scratch, &[], input, &self.program)?;
+        self.nvcc(scratch, &["-cudart=shared", &library_folder], input, shared)
+    }
+
+    fn nvcc(&self, scratch: &Path, mode: &[&str], input: &Path, output: &Path) -> Result<()> {
         let partial = scratch.join(&self.name);
         let mut command: Command = self.toolkit.command();
         command
-            .arg(&self.source)
+            .args(mode)
+            .arg(input)
             .arg("-o")
             .arg(&partial)
             .args(&self.flags)
@@ -207,11 +246,7 @@ impl Job {
         for line in said {
             println!("    {line}");
         }
-        fs::rename(&partial, &self.program)
-            .and_then(|()| fs::write(&self.stamp, &self.fingerprint))
-            .with_context(|| format!("cannot write {}", self.program.display()))?;
-        println!("  {} ({})", self.name, terminal::seconds(start.elapsed()));
-        Ok(())
+        fs::rename(&partial, output).with_context(|| format!("cannot write {}", output.display()))
     }
 }
 
@@ -294,27 +329,25 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let source = folder.path().join("a.cu");
         fs::write(&source, "int main() {}\n").expect("written");
-        let flavour = |flags: &[&str]| {
-            let flags = flags.iter().map(|&flag| flag.into()).collect();
-            Flavour {
-                sources: EXAMPLES,
-                folder: folder.path().into(),
-                flags,
-            }
+        let flavour = |shared_runtime| Flavour {
+            sources: EXAMPLES,
+            folder: folder.path().into(),
+            shared_runtime,
         };
-        let job = |version: &str, headers: &[Vec<u8>], flags: &[&str]| {
-            Job::new(&source, headers, &toolkit(version), &flavour(flags)).expect("readable")
+        let job = |version: &str, headers: &[Vec<u8>], shared_runtime: bool| {
+            let flavour = flavour(shared_runtime);
+            Job::new(&source, headers, &toolkit(version), &flavour).expect("readable")
         };
-        let first = job("1", &[], &[]);
+        let first = job("1", &[], false);
         assert!(!first.is_done());
         fs::write(&first.program, "").expect("written");
         fs::write(&first.stamp, &first.fingerprint).expect("written");
-        assert!(job("1", &[], &[]).is_done());
-        assert!(!job("2", &[], &[]).is_done());
-        assert!(!job("1", &[b"x".to_vec()], &[]).is_done());
-        assert!(!job("1", &[], &["-g"]).is_done());
+        assert!(job("1", &[], false).is_done());
+        assert!(!job("2", &[], false).is_done());
+        assert!(!job("1", &[b"x".to_vec()], false).is_done());
+        assert!(!job("1", &[], true).is_done());
         fs::write(&source, "int main() { return 1; }\n").expect("written");
-        assert!(!job("1", &[], &[]).is_done());
+        assert!(!job("1", &[], false).is_done());
     }
 
     #[test]

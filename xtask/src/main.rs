@@ -14,6 +14,7 @@ mod numba;
 mod process;
 mod product;
 mod runtime_libraries;
+mod runtime_symbols;
 mod scratch;
 mod steps;
 mod terminal;

@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use crate::process;
 use crate::terminal::{self, strong, verdict};
 use crate::workspace::Workspace;
-use crate::{demo, differential, dist, examples, fuzz, numba, product, tidy};
+use crate::{demo, differential, dist, examples, fuzz, numba, product, runtime_symbols, tidy};
 
 /// Longer than any step takes from an empty build folder on two cores.
 const LIMIT: Duration = Duration::from_secs(75 * 60);
@@ -41,7 +41,7 @@ enum Action {
     Suite(&'static str, fn(&Workspace, &mut Tally) -> Result<()>),
 }
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step {
         name: "fmt",
         action: Action::Cargo("cargo fmt --all --check"),
@@ -77,6 +77,10 @@ const STEPS: [Step; 14] = [
     Step {
         name: "build",
         action: Action::Task("build", |workspace| product::build(workspace).map(drop)),
+    },
+    Step {
+        name: "runtime-symbols",
+        action: Action::Suite("test --only runtime-symbols", runtime_symbols::step),
     },
     Step {
         name: "end-to-end",

@@ -3,6 +3,7 @@
 //! cache folder.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -43,6 +44,17 @@ impl Toolkit {
         }
         command
     }
+
+    /// Puts `libcudart.so` into `folder`, where it lacks beside the compiler: PyPI ships the library
+    /// under its full name only.
+    pub(crate) fn link_shared_runtime(&self, folder: &Path) -> Result<()> {
+        let Some(libraries) = &self.library_folder else {
+            return Ok(());
+        };
+        let link = folder.join("libcudart.so");
+        symlink(libraries.join("libcudart.so.13"), &link)
+            .with_context(|| format!("cannot make {}", link.display()))
+    }
 }
 
 /// `cargo xtask toolkit`.
@@ -67,9 +79,7 @@ pub(crate) fn get() -> Result<Toolkit> {
         return probe(nvcc, None);
     }
     let place = cache_folder()?.join(format!("cuda-{VERSION}"));
-    if !place.exists() {
-        install(&place)?;
-    }
+    install(&place)?;
     installed(&place).with_context(|| {
         format!(
             "the compiler in {} does not run; remove the folder and try again",
@@ -106,31 +116,49 @@ pub(crate) fn cache_folder() -> Result<PathBuf> {
     Ok(base.join("gvirtus"))
 }
 
-/// Installs into a sibling of `place` and renames it, so that `place` is whole whenever it exists.
 fn install(place: &Path) -> Result<()> {
+    let what = format!(
+        "Installing the CUDA 13.5 compiler from PyPI into {}: \
+         about {DOWNLOAD_MB} MB to download, {INSTALLED_MB} MB on disk, once.",
+        place.display()
+    );
+    install_packages(place, REQUIREMENTS, &what, |site| {
+        installed(site)
+            .map(drop)
+            .context("the installed compiler does not run")
+    })
+}
+
+/// Installs Python packages into a sibling of `place` and renames it, so that `place` is whole
+/// whenever it exists; nothing if it does. `check` sees the folder before it gets its name.
+pub(crate) fn install_packages(
+    place: &Path,
+    requirements_text: &str,
+    what: &str,
+    check: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    if place.exists() {
+        return Ok(());
+    }
     let parent = place.parent().context("the cache folder has a parent")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     let _lock = scratch::lock(
         &sibling(place, "lock"),
-        "another process that installs the CUDA compiler",
+        "another process that installs the same",
     )?;
     if place.exists() {
         return Ok(());
     }
     let scratch = Scratch::create(sibling(place, "partial"))?;
-    println!(
-        "Installing the CUDA 13.5 compiler from PyPI into {}: \
-         about {DOWNLOAD_MB} MB to download, {INSTALLED_MB} MB on disk, once.",
-        place.display()
-    );
+    println!("{what}");
     let start = Instant::now();
     let site = scratch.path().join("site");
     let requirements = scratch.path().join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS)
+    fs::write(&requirements, requirements_text)
         .with_context(|| format!("cannot write {}", requirements.display()))?;
     let python = python_with_pip(scratch.path())?;
     pip_install(&python, &requirements, &site)?;
-    installed(&site).context("the installed compiler does not run")?;
+    check(&site)?;
     fs::rename(&site, place).with_context(|| format!("cannot rename to {}", place.display()))?;
     println!("  done in {}", terminal::seconds(start.elapsed()));
     Ok(())
@@ -217,8 +245,8 @@ fn pip_install(python: &Path, requirements: &Path, site: &Path) -> Result<()> {
     let outcome = outcome?;
     ensure!(
         outcome.success(),
-        "pip could not install the CUDA compiler ({outcome}). It needs PyPI: check the network, \
-         name a mirror in PIP_INDEX_URL, or put an nvcc on PATH. pip said:\n{}",
+        "pip could not install NVIDIA's packages ({outcome}). It needs PyPI: check the network or \
+         name a mirror in PIP_INDEX_URL; the compiler may also be an nvcc on PATH. pip said:\n{}",
         last(&complaints, 12)
     );
     Ok(())
