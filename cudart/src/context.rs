@@ -83,7 +83,8 @@ pub(crate) fn primary(ordinal: i32) -> Result<CUcontext> {
     Ok(context)
 }
 
-/// Lets go of a device's primary context, after `then` was called for it; nothing if it is not held.
+/// Lets go of a device's primary context, after `then` was called for it; nothing if it is not
+/// held.
 ///
 /// # Errors
 ///
@@ -152,9 +153,9 @@ pub(crate) fn current_device() -> Result<i32> {
     }
 }
 
-/// Calls a driver function that needs a current context. Only if the driver says that there is none,
-/// the thread's primary context is made current and the function called again: a thread that has one
-/// pays nothing.
+/// Calls a driver function that needs a current context. Only if the driver says that there is
+/// none, the thread's primary context is made current and the function called again: a thread that
+/// has one pays nothing.
 ///
 /// # Errors
 ///

@@ -173,8 +173,8 @@ fn proc_table(text: &mut String, functions: &[Function]) {
 /// The source text of a libcuda as a table: `struct Entries` with one function pointer a function,
 /// how to fill it, and the same functions as methods of a `struct Driver` that has such `entries`.
 /// The module that includes it defines `Driver`, `fn absent(symbol: &'static str) -> CUresult` for
-/// what a library lacks, and `struct Function` with the fields `symbol`, `base` (`&CStr`) and `since`
-/// (`i32`), by which a function is looked for.
+/// what a library lacks, and `struct Function` with the fields `symbol`, `base` (`&CStr`) and
+/// `since` (`i32`), by which a function is looked for.
 pub fn driver_table(functions: &[Function]) -> String {
     let mut text = String::new();
     let parameters = |f: &Function| {

@@ -18,8 +18,8 @@ pub fn rust_symbol(handler: &str, suffix: &str) -> String {
 }
 
 /// The source text of all functions: `<handlers>::<handler>(arguments…)` is an `unsafe fn` with the
-/// arguments and the result of the C declaration. Where the table lists a per-thread variant, it has
-/// one more, first argument `default_stream: CUstream`: `CU_STREAM_LEGACY` or
+/// arguments and the result of the C declaration. Where the table lists a per-thread variant, it
+/// has one more, first argument `default_stream: CUstream`: `CU_STREAM_LEGACY` or
 /// `CU_STREAM_PER_THREAD`; a stream argument of zero, or the implicit stream, means that one.
 ///
 /// `<handlers>::guard(name, || …)` runs each handler that answers `cudaError`, and
@@ -179,8 +179,8 @@ const JUMP: &str = if cfg!(target_arch = "aarch64") {
     "jmp"
 };
 
-/// Assembly (GNU syntax, for the machine that this is compiled for) that exports the functions of some releases under NVIDIA's names,
-/// each with its release's version.
+/// Assembly (GNU syntax, for the machine that this is compiled for) that exports the functions of
+/// some releases under NVIDIA's names, each with its release's version.
 pub fn trampolines(releases: &[Release]) -> String {
     let functions = runtime_api();
     let newest = releases.iter().max();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether our CUDA runtimes export exactly what NVIDIA's do, versions included: one name that lacks
-//! keeps a whole program from starting.
+//! Whether our CUDA runtimes export exactly what NVIDIA's do, versions included: one name that
+//! lacks keeps a whole program from starting.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

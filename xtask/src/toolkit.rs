@@ -45,8 +45,8 @@ impl Toolkit {
         command
     }
 
-    /// Puts `libcudart.so` into `folder`, where it lacks beside the compiler: PyPI ships the library
-    /// under its full name only.
+    /// Puts `libcudart.so` into `folder`, where it lacks beside the compiler: PyPI ships the
+    /// library under its full name only.
     pub(crate) fn link_shared_runtime(&self, folder: &Path) -> Result<()> {
         let Some(libraries) = &self.library_folder else {
             return Ok(());

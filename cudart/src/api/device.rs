@@ -134,7 +134,8 @@ pub unsafe fn cudaDeviceDisablePeerAccess(peerDevice: i32) -> Result<()> {
     with_context(|driver| unsafe { driver.cuCtxDisablePeerAccess(context) })
 }
 
-/// Chooses among equal devices the first: the wishes of `cudaDeviceProp` that matter are met by all.
+/// Chooses among equal devices the first: the wishes of `cudaDeviceProp` that matter are met by
+/// all.
 fn choose(device: *mut i32, wanted: (i32, i32)) -> Result<()> {
     let (_, devices) = initialized()?;
     let fits = |ordinal: &i32| {

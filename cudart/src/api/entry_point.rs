@@ -10,7 +10,8 @@ use super::{not_null, write};
 use crate::context::initialized;
 use crate::error::{Result, check};
 
-/// `cudaEnableLegacyStream` and `cudaEnablePerThreadDefaultStream`, which are the driver's flags too.
+/// `cudaEnableLegacyStream` and `cudaEnablePerThreadDefaultStream`, which are the driver's flags
+/// too.
 const LEGACY_STREAM: u64 = 1;
 const PER_THREAD_DEFAULT_STREAM: u64 = 2;
 

@@ -31,8 +31,8 @@ fn check_form(grid: dim3, block: dim3, shared_bytes: usize) -> Result<u32> {
     u32::try_from(shared_bytes).map_err(|_| cudaError::cudaErrorInvalidValue)
 }
 
-/// What the driver calls an invalid value is an invalid configuration if the device allows no launch
-/// of this form.
+/// What the driver calls an invalid value is an invalid configuration if the device allows no
+/// launch of this form.
 #[cold]
 fn configuration_error(error: cudaError, grid: dim3, block: dim3) -> cudaError {
     match error {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The functions of the runtime, one file a concept. Each is a *handler*, named like the function or
-//! as the table's `= handler` says, with the contract that `cuda_runtime_api.h` gives it; the
+//! The functions of the runtime, one file a concept. Each is a *handler*, named like the function
+//! or as the table's `= handler` says, with the contract that `cuda_runtime_api.h` gives it; the
 //! exported symbols are made from the table (`gvirtus_runtime_abi::codegen`).
 
 #![allow(

@@ -216,7 +216,7 @@ macro_rules! fields {
     ($all:ident, $asked:ident: $($field:ident: $attribute:tt,)*) => {
         $(fields!(@ $all.$field, $asked, $attribute);)*
     };
-    (@ $all:ident.$field:ident, $asked:ident, [$($attribute:ident),*]) => {
+    (@ $all:ident.$field:ident, $asked:ident, [$($attribute:ident),* $(,)?]) => {
         $all.$field = [$($asked.attribute(attributes::$attribute)),*];
     };
     (@ $all:ident.$field:ident, $asked:ident, $attribute:ident) => {
@@ -291,18 +291,40 @@ macro_rules! properties {
                 maxGridSize: [MaxGridDimX, MaxGridDimY, MaxGridDimZ],
                 maxTexture2D: [MaxTexture2DWidth, MaxTexture2DHeight],
                 maxTexture2DMipmap: [MaxTexture2DMipmappedWidth, MaxTexture2DMipmappedHeight],
-                maxTexture2DLinear: [MaxTexture2DLinearWidth, MaxTexture2DLinearHeight, MaxTexture2DLinearPitch],
+                maxTexture2DLinear: [
+                    MaxTexture2DLinearWidth,
+                    MaxTexture2DLinearHeight,
+                    MaxTexture2DLinearPitch,
+                ],
                 maxTexture2DGather: [MaxTexture2DGatherWidth, MaxTexture2DGatherHeight],
                 maxTexture3D: [MaxTexture3DWidth, MaxTexture3DHeight, MaxTexture3DDepth],
-                maxTexture3DAlt: [MaxTexture3DWidthAlt, MaxTexture3DHeightAlt, MaxTexture3DDepthAlt],
+                maxTexture3DAlt: [
+                    MaxTexture3DWidthAlt,
+                    MaxTexture3DHeightAlt,
+                    MaxTexture3DDepthAlt,
+                ],
                 maxTexture1DLayered: [MaxTexture1DLayeredWidth, MaxTexture1DLayeredLayers],
-                maxTexture2DLayered: [MaxTexture2DLayeredWidth, MaxTexture2DLayeredHeight, MaxTexture2DLayeredLayers],
-                maxTextureCubemapLayered: [MaxTextureCubemapLayeredWidth, MaxTextureCubemapLayeredLayers],
+                maxTexture2DLayered: [
+                    MaxTexture2DLayeredWidth,
+                    MaxTexture2DLayeredHeight,
+                    MaxTexture2DLayeredLayers,
+                ],
+                maxTextureCubemapLayered: [
+                    MaxTextureCubemapLayeredWidth,
+                    MaxTextureCubemapLayeredLayers,
+                ],
                 maxSurface2D: [MaxSurface2DWidth, MaxSurface2DHeight],
                 maxSurface3D: [MaxSurface3DWidth, MaxSurface3DHeight, MaxSurface3DDepth],
                 maxSurface1DLayered: [MaxSurface1DLayeredWidth, MaxSurface1DLayeredLayers],
-                maxSurface2DLayered: [MaxSurface2DLayeredWidth, MaxSurface2DLayeredHeight, MaxSurface2DLayeredLayers],
-                maxSurfaceCubemapLayered: [MaxSurfaceCubemapLayeredWidth, MaxSurfaceCubemapLayeredLayers],
+                maxSurface2DLayered: [
+                    MaxSurface2DLayeredWidth,
+                    MaxSurface2DLayeredHeight,
+                    MaxSurface2DLayeredLayers,
+                ],
+                maxSurfaceCubemapLayered: [
+                    MaxSurfaceCubemapLayeredWidth,
+                    MaxSurfaceCubemapLayeredLayers,
+                ],
             }
             fields! { all, asked: $($field: $attribute,)* }
             // SAFETY: the caller's promise.

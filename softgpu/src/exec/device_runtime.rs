@@ -35,8 +35,8 @@ const STREAM_TAIL_LAUNCH: u64 = 3;
 const STREAM_FIRE_AND_FORGET: u64 = 4;
 /// Handles of streams and events are their numbers times this.
 const HANDLE_STEP: u64 = 0x1000;
-/// The `CUfunction_attribute`s of a `cudaFuncAttributes`: sizes of static shared, constant and local
-/// memory.
+/// The `CUfunction_attribute`s of a `cudaFuncAttributes`: sizes of static shared, constant and
+/// local memory.
 const FUNCTION_SIZES: [u32; 3] = [1, 2, 3];
 /// Threads, registers, versions of PTX and binary, cache mode, dynamic shared memory, carveout,
 /// whether a cluster must be set, its required shape, scheduling policy, non-portable sizes.

@@ -14,8 +14,9 @@ const LICENCE: &str = "SPDX-License-Identifier: Apache-2.0";
 const LICENSED: [&str; 8] = ["c", "cpp", "cu", "cuh", "h", "py", "rs", "sh"];
 
 /// Tables written as Rust, which no person reads from top to bottom.
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 6] = [
     "abi/src/types/generated.rs",
+    "runtime-abi/src/types/generated.rs",
     "softgpu/src/exec/decode/operations.rs",
     "softgpu/src/ir.rs",
     "softgpu/tests/instructions.rs",
