@@ -3,7 +3,7 @@
 //! kernels and variables in it. Code is given to the driver when something in it is first used.
 
 use core::ffi::{CStr, c_void};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -246,10 +246,9 @@ pub(crate) fn kernel(host: *const c_void) -> Result<CUkernel> {
 #[cold]
 fn find_kernel(host: usize, generation: u32) -> Result<CUkernel> {
     let kernels = KERNELS.read();
-    let kernel = kernels
-        .as_ref()
-        .and_then(|kernels| kernels.get(&host))
-        .ok_or(cudaError::cudaErrorInvalidDeviceFunction)?;
+    let Some(kernel) = kernels.as_ref().and_then(|kernels| kernels.get(&host)) else {
+        return library_kernel(host as u64);
+    };
     let known = kernel.handle.load(Ordering::Acquire);
     let handle = if known != 0 {
         CUkernel(known)
@@ -260,6 +259,21 @@ fn find_kernel(host: usize, generation: u32) -> Result<CUkernel> {
     };
     remember_kernel(host, generation, handle);
     Ok(handle)
+}
+
+/// Kernels that the program has got from a library of its own: it may launch them by their handles.
+static LIBRARY_KERNELS: RwLock<BTreeSet<u64>> = RwLock::new(BTreeSet::new());
+
+/// Lets a handle stand for its kernel.
+pub(crate) fn know_kernel(kernel: CUkernel) {
+    LIBRARY_KERNELS.write().insert(kernel.0);
+}
+
+fn library_kernel(handle: u64) -> Result<CUkernel> {
+    match LIBRARY_KERNELS.read().contains(&handle) {
+        true => Ok(CUkernel(handle)),
+        false => Err(cudaError::cudaErrorInvalidDeviceFunction),
+    }
 }
 
 fn load_kernel(kernel: &Kernel) -> Result<CUkernel> {

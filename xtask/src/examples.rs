@@ -49,7 +49,7 @@ impl Flavour {
         Self {
             sources: TEST_PROGRAMS,
             folder: workspace.compiled_test_programs(),
-            shared_runtime: false,
+            shared_runtime: true,
         }
     }
 }

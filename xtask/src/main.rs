@@ -13,6 +13,7 @@ mod fuzz;
 mod numba;
 mod process;
 mod product;
+mod runtime_calls;
 mod runtime_libraries;
 mod runtime_symbols;
 mod scratch;
@@ -61,6 +62,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Run numba-cuda's own tests on the software device.
     Numba(numba::Options),
+    /// Count what calls of the CUDA runtime cost, with NVIDIA's and with ours (needs valgrind).
+    RuntimeCalls,
     /// Run everything that CI runs.
     Test(steps::Options),
     /// Check what formatter and linter do not: licences, widths, links, lists.
@@ -96,6 +99,7 @@ fn run(task: Task) -> Result<()> {
         Task::Examples => examples::run(&workspace),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
         Task::Numba(options) => numba::run(&workspace, &options),
+        Task::RuntimeCalls => runtime_calls::run(&workspace),
         Task::Test(options) => steps::run(&workspace, &options),
         Task::Tidy => tidy::run(&workspace),
         Task::Toolkit => toolkit::run(),

@@ -60,6 +60,16 @@ fn install() -> Result<PathBuf> {
     Ok(place)
 }
 
+/// The folder of NVIDIA's newest runtime.
+pub(crate) fn newest_folder() -> Result<PathBuf> {
+    let [.., newest] = RELEASES;
+    let library = library(&install()?, newest);
+    library
+        .parent()
+        .map(Path::to_owned)
+        .context("a library is in a folder")
+}
+
 fn library(site: &Path, release: Release) -> PathBuf {
     let folder = match release.0 {
         11 | 12 => "nvidia/cuda_runtime/lib",

@@ -195,11 +195,24 @@ pub(super) fn set_current(handle: CUcontext) -> Result<(), CUresult> {
         pop();
         return Ok(());
     }
-    // cudart makes a primary context current before it retains it.
+    check_current(handle)?;
+    CURRENT.set(handle);
+    Ok(())
+}
+
+/// Makes a context current, above what is: `cuCtxPushCurrent`.
+pub(super) fn push_current(handle: CUcontext) -> Result<(), CUresult> {
+    check_current(handle)?;
+    push(handle);
+    Ok(())
+}
+
+/// Whether a context can be made current: cudart does that with a primary context before it retains
+/// it.
+fn check_current(handle: CUcontext) -> Result<(), CUresult> {
     if !CONTEXTS.is_known(handle.0) {
         find(handle)?;
     }
-    CURRENT.set(handle);
     Ok(())
 }
 

@@ -123,9 +123,7 @@ pub(crate) fn cuCtxDestroy_v2(ctx: CUcontext) -> Result<(), CUresult> {
 }
 
 pub(crate) fn cuCtxPushCurrent_v2(ctx: CUcontext) -> Result<(), CUresult> {
-    context::find(ctx)?;
-    context::push(ctx);
-    Ok(())
+    context::push_current(ctx)
 }
 
 pub(crate) unsafe fn cuCtxPopCurrent_v2(pctx: *mut CUcontext) -> Result<(), CUresult> {
