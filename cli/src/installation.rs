@@ -11,6 +11,10 @@ const BUILT: &str = "libgvirtus_cuda.so";
 /// What an installation holds, relative to the program's folder.
 const INSTALLED: &str = "../lib/gvirtus/shim";
 
+/// The CUDA runtimes, where a build leaves them and in an installation.
+const BUILT_RUNTIMES: &str = "cudart";
+const INSTALLED_RUNTIMES: &str = "../lib/gvirtus/cudart";
+
 /// The name by which programs open CUDA's driver.
 const SONAME: &str = "libcuda.so.1";
 
@@ -29,6 +33,22 @@ pub(crate) fn client_library() -> Result<PathBuf> {
         None => bail!(
             "cannot find the client library: neither {} nor {} exists; build it with \
              `cargo build --release --workspace`, or install bin/ and lib/ together",
+            candidates[0].display(),
+            candidates[1].display(),
+        ),
+    }
+}
+
+/// The folder with our CUDA runtimes.
+pub(crate) fn runtime_folder() -> Result<PathBuf> {
+    let program = program()?;
+    let folder = program.parent().unwrap_or(Path::new("/"));
+    let candidates = [folder.join(INSTALLED_RUNTIMES), folder.join(BUILT_RUNTIMES)];
+    match candidates.iter().find(|path| path.exists()) {
+        Some(path) => Ok(path.canonicalize()?),
+        None => bail!(
+            "cannot find the CUDA runtimes: neither {} nor {} exists; build them with \
+             `cargo xtask build`, or install bin/ and lib/ together",
             candidates[0].display(),
             candidates[1].display(),
         ),

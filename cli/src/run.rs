@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -12,7 +12,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getpgrp, kill_process, setr
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::installation::client_library_folder;
+use crate::installation::{client_library_folder, runtime_folder};
 use crate::private_backend::PrivateBackend;
 
 /// What a shell answers when a program is not found, or cannot be executed.
@@ -40,6 +40,11 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = "auto", value_name = "DRIVER")]
     driver: String,
 
+    /// Give the program GVirtuS's libcudart too, for one that needs a shared libcudart where
+    /// NVIDIA's is absent
+    #[arg(long)]
+    cudart: bool,
+
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     command: Vec<OsString>,
@@ -64,7 +69,11 @@ impl RunArgs {
             Some(backend) => backend.endpoint().to_string(),
             None => endpoint.unwrap_or_default().to_owned(),
         };
-        let library_path = library_path(&client_library_folder(scratch.path())?);
+        let mut folders = vec![client_library_folder(scratch.path())?];
+        if self.cudart {
+            folders.push(runtime_folder()?);
+        }
+        let library_path = library_path(&folders);
         let mut command = Command::new(&self.command[0]);
         command
             .args(&self.command[1..])
@@ -89,8 +98,14 @@ impl RunArgs {
     }
 }
 
-fn library_path(folder: &Path) -> OsString {
-    let mut path = folder.as_os_str().to_owned();
+fn library_path(folders: &[PathBuf]) -> OsString {
+    let mut path = OsString::new();
+    for folder in folders {
+        if !path.is_empty() {
+            path.push(":");
+        }
+        path.push(folder);
+    }
     if let Some(rest) = std::env::var_os("LD_LIBRARY_PATH").filter(|rest| !rest.is_empty()) {
         path.push(":");
         path.push(rest);

@@ -19,6 +19,8 @@ pub struct Product {
     pub softgpu_folder: PathBuf,
     /// Holds our CUDA runtimes under their own names.
     pub runtime_folder: PathBuf,
+    /// Our library for `LD_PRELOAD`.
+    pub preload: PathBuf,
     /// The compiled example in Rust.
     pub cudarc_example: PathBuf,
     examples: PathBuf,
@@ -64,6 +66,7 @@ impl Product {
             shim,
             softgpu_folder: library_folder(&libraries.join("softgpu"), &softgpu),
             runtime_folder: built("cudart"),
+            preload: built("preload/libgvirtus.so"),
             cudarc_example: built("cudarc-example"),
             programs: examples.with_file_name("test-programs"),
             examples,

@@ -66,6 +66,7 @@ fn select(workspace: &Workspace, product: &Product, filter: Option<&str>) -> Res
     examples.push(Example {
         name: "cudarc".to_owned(),
         program: product.cudarc_example.clone(),
+        shared: None,
     });
     if let Some(filter) = filter {
         let all: Vec<_> = examples.iter().map(|e| e.name.clone()).collect();

@@ -59,6 +59,8 @@ impl Flavour {
 pub(crate) struct Example {
     pub(crate) name: String,
     pub(crate) program: PathBuf,
+    /// The same, linked with a shared cudart.
+    pub(crate) shared: Option<PathBuf>,
 }
 
 /// `cargo xtask examples`.
@@ -90,6 +92,7 @@ pub(crate) fn compile(
         examples.push(Example {
             name: job.name.clone(),
             program: job.program.clone(),
+            shared: job.shared.clone(),
         });
         if !job.is_done() {
             stale.push(job);

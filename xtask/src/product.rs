@@ -14,10 +14,11 @@ use crate::scratch::Scratch;
 use crate::workspace::Workspace;
 
 /// The packages whose build is the product, and the Rust example.
-pub(crate) const PACKAGES: [&str; 5] = [
+pub(crate) const PACKAGES: [&str; 6] = [
     "gvirtus",
     "gvirtus-shim-cuda",
     "gvirtus-shim-cudart",
+    "gvirtus-shim-preload",
     "gvirtus-softgpu",
     "cudarc-example",
 ];
@@ -33,6 +34,8 @@ pub(crate) struct Product {
     pub(crate) softgpu: PathBuf,
     /// One of each release, under its own name.
     pub(crate) runtimes: Vec<PathBuf>,
+    /// For `LD_PRELOAD`: driver and runtimes in one.
+    pub(crate) preload: PathBuf,
     pub(crate) cudarc_example: PathBuf,
 }
 
@@ -46,17 +49,20 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Product> {
     process::require(&mut command, BUILD_LIMIT)?;
     let release = workspace.release();
     let archive = release.join("libgvirtus_cudart_shim.a");
+    let preload_archive = release.join("libgvirtus_preload.a");
     let product = Product {
         gvirtus: release.join("gvirtus"),
         shim: release.join("libgvirtus_cuda.so"),
         softgpu: release.join("libgvirtus_softgpu.so"),
         runtimes: runtime_libraries::link(&archive, &release.join("cudart"))?,
+        preload: runtime_libraries::link_preload(&preload_archive, &release.join("preload"))?,
         cudarc_example: release.join("cudarc-example"),
     };
     let files = [
         &product.gvirtus,
         &product.shim,
         &product.softgpu,
+        &product.preload,
         &product.cudarc_example,
     ];
     for file in files.into_iter().chain(&product.runtimes) {

@@ -54,6 +54,8 @@ mod exports {
     include!(concat!(env!("OUT_DIR"), "/exports.rs"));
 }
 
+pub use exports::PROC_TABLE;
+
 /// Tells a backend that this is no driver, whatever its name: it would call itself.
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals, reason = "the name of the symbol")]
