@@ -302,10 +302,12 @@ fn load_kernel(kernel: &Kernel) -> Result<CUkernel> {
 ///
 /// `cudaErrorInvalidSymbol` if nothing is registered there, and the driver's.
 pub(crate) fn variable(host: *const c_void) -> Result<(CUdeviceptr, usize)> {
-    let variable = VARIABLES
+    let registered = VARIABLES
         .read()
         .as_ref()
-        .and_then(|variables| variables.get(&(host as usize)).copied())
+        .and_then(|variables| variables.get(&(host as usize)).copied());
+    let variable = registered
+        .or_else(|| managed_at(host))
         .ok_or(cudaError::cudaErrorInvalidSymbol)?;
     let library = variable.fatbin.library()?;
     ensure_current()?;
@@ -325,6 +327,29 @@ pub(crate) fn variable(host: *const c_void) -> Result<(CUdeviceptr, usize)> {
         CUresult::CUDA_ERROR_NOT_FOUND => Err(cudaError::cudaErrorInvalidSymbol),
         other => check(other).map(|()| (address, bytes)),
     }
+}
+
+/// The managed variable at an address: in host code its name means the variable itself, not what it
+/// was registered with.
+fn managed_at(address: *const c_void) -> Option<Variable> {
+    let fatbins = FATBINS.lock();
+    fatbins.iter().find_map(|fatbin| {
+        if fatbin.managed.lock().is_empty() {
+            return None;
+        }
+        // Without a library the variables have no addresses yet.
+        fatbin.library().ok()?;
+        let managed = fatbin.managed.lock();
+        // SAFETY: the registration stands, since its fat binary is listed.
+        let found = managed
+            .iter()
+            .find(|managed| unsafe { *(managed.host_pointer as *const *const c_void) } == address);
+        found.map(|managed| Variable {
+            fatbin,
+            name: managed.name,
+            managed: true,
+        })
+    })
 }
 
 /// No fat binary, for a null handle.
