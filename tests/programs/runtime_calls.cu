@@ -3,7 +3,7 @@
 // Calls one function of the runtime many times, so that what one call costs can be counted from
 // outside: the difference between two runs of different lengths.
 
-#include "check.h"
+#include "../../examples/check.h"
 
 #include <string>
 
