@@ -78,7 +78,7 @@ impl Library<'_> {
         let script = write("map", &self.script)?;
         let mut command = Command::new("cc");
         command
-            .args(["-shared", "-nostartfiles", "-Wl,--gc-sections"])
+            .args(["-shared", "-Wl,--gc-sections"])
             .arg("-Wl,-z,nodelete")
             .arg(format!("-Wl,-soname,{}", self.name))
             .arg(format!("-Wl,--version-script={}", script.display()))
