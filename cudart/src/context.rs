@@ -83,36 +83,32 @@ pub(crate) fn primary(ordinal: i32) -> Result<CUcontext> {
     Ok(context)
 }
 
-/// Lets go of a device's primary context, after `then` was called for it; nothing if it is not
-/// held.
+/// Resets a device's primary context: whoever held it holds it no longer, as
+/// `cuDevicePrimaryCtxReset` has it.
 ///
 /// # Errors
 ///
-/// Those of `then`.
-pub(crate) fn release(
-    ordinal: i32,
-    then: impl FnOnce(&Driver, CUdevice) -> CUresult,
-) -> Result<()> {
+/// As [`device_of`], and the driver's.
+pub(crate) fn reset(ordinal: i32) -> Result<()> {
     let (driver, device) = device_of(ordinal)?;
     let _change = CHANGE.lock();
-    let Some(held) = usize::try_from(ordinal).ok().and_then(|i| PRIMARY.get(i)) else {
-        return Ok(());
-    };
-    if held.swap(0, Ordering::AcqRel) == 0 {
-        return Ok(());
+    if let Some(held) = usize::try_from(ordinal).ok().and_then(|i| PRIMARY.get(i)) {
+        held.store(0, Ordering::Release);
     }
-    let outcome = check(then(driver, device));
     // SAFETY: no preconditions.
-    unsafe { driver.cuDevicePrimaryCtxRelease_v2(device) };
-    outcome
+    check(unsafe { driver.cuDevicePrimaryCtxReset_v2(device) })
 }
 
 /// Lets go of all primary contexts, at the end of the process.
 pub(crate) fn release_all() {
+    let _change = CHANGE.lock();
     for (ordinal, held) in (0..).zip(&PRIMARY) {
-        if held.load(Ordering::Acquire) != 0 {
-            // The process ends: nobody is left to tell.
-            let _ = release(ordinal, |_, _| CUresult::CUDA_SUCCESS);
+        if held.swap(0, Ordering::AcqRel) == 0 {
+            continue;
+        }
+        if let Ok((driver, device)) = device_of(ordinal) {
+            // SAFETY: no preconditions. The process ends: nobody is left to tell.
+            unsafe { driver.cuDevicePrimaryCtxRelease_v2(device) };
         }
     }
 }

@@ -6,7 +6,7 @@ use gvirtus_runtime_abi::{cudaDeviceProp, cudaDeviceProp_v11, cudaDeviceProp_v12
 
 use super::{not_null, write};
 use crate::context::{
-    current, current_device, device_of, ensure_current, initialized, primary, release, with_context,
+    current, current_device, device_of, ensure_current, initialized, primary, reset, with_context,
 };
 use crate::error::{Result, check};
 use crate::thread;
@@ -109,10 +109,7 @@ pub unsafe fn cudaDeviceReset() -> Result<()> {
             check(driver.cuCtxSetCurrent(CUcontext::NULL))?;
         }
     }
-    // SAFETY: no preconditions.
-    release(ordinal, |driver, device| unsafe {
-        driver.cuDevicePrimaryCtxReset_v2(device)
-    })
+    reset(ordinal)
 }
 
 pub unsafe fn cudaThreadExit() -> Result<()> {
