@@ -63,6 +63,12 @@ __global__ void ask(Answers *answers, int *out) {
 
 int main(int argc, char **argv) {
     no_arguments(argc, argv, "What kernels can ask about kernels.");
+    int has_clusters = 0;
+    CHECK(cudaDeviceGetAttribute(&has_clusters, cudaDevAttrClusterLaunch, 0));
+    if (!has_clusters) {
+        std::printf("this device has no clusters\n");
+        return report("dynamic_parallelism_queries", true);
+    }
     Answers *device, answers;
     int *out, values[5];
     CHECK(cudaMalloc(&device, sizeof answers));

@@ -372,6 +372,12 @@ bool stores(int *plane) {
 
 int main(int argc, char **argv) {
     no_arguments(argc, argv, "Tensor maps: boxes copied between global and shared memory.");
+    int major = 0;
+    CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0));
+    if (major < 9) {
+        std::printf("this device has no tensor maps\n");
+        return report("tensor_map", true);
+    }
     int *plane;
     std::vector<int> values(WIDTH * HEIGHT);
     for (int i = 0; i < WIDTH * HEIGHT; ++i)
