@@ -21,18 +21,32 @@ impl<'a> Fatbin<'a> {
             .ok_or_else(|| self.no_binary(device))
     }
 
+    /// The PTX that a device in software may run where [`Self::select_ptx`] finds none: the oldest
+    /// for newer devices. A GPU would refuse it; what it means does not depend on the device.
+    pub fn select_newer_ptx(&self) -> Option<&Entry<'a>> {
+        self.entries()
+            .iter()
+            .filter(|entry| entry.kind() == EntryKind::Ptx)
+            .filter(|entry| entry.portability() == Portability::Portable)
+            .min_by_key(|entry| entry.compute_capability())
+    }
+
     /// A fatbin that holds only what one of the devices may use: for each, the best ELF cubins and
     /// the best PTX. Entries are copied as they are stored.
     ///
     /// `None` where nothing can be left out: the original is then as good. Kinds that are neither
     /// PTX nor ELF are left out. The PTX is kept beside a cubin that runs, because
-    /// `CUDA_FORCE_PTX_JIT` and the linker may ask for it.
+    /// `CUDA_FORCE_PTX_JIT` and the linker may ask for it; where no PTX runs, that of
+    /// [`Self::select_newer_ptx`].
     #[must_use]
     pub fn reduced_for(&self, devices: &[ComputeCapability]) -> Option<Vec<u8>> {
         let mut wanted = vec![false; self.entries().len()];
         for &device in devices {
             self.mark_best(EntryKind::Elf, device, &mut wanted);
             self.mark_best(EntryKind::Ptx, device, &mut wanted);
+            if self.select_ptx(device).is_err() {
+                self.mark_newer_ptx(&mut wanted);
+            }
         }
         let kept = |entries: &std::ops::Range<usize>| wanted[entries.clone()].iter().any(|&w| w);
         if self.stored().iter().all(|stored| kept(&stored.entries)) {
@@ -58,6 +72,16 @@ impl<'a> Fatbin<'a> {
             .max();
         for (entry, wanted) in self.entries().iter().zip(wanted) {
             *wanted |= runs(entry) && Some(entry.compute_capability()) == best;
+        }
+    }
+
+    fn mark_newer_ptx(&self, wanted: &mut [bool]) {
+        let newer = self.select_newer_ptx().map(Entry::compute_capability);
+        for (entry, wanted) in self.entries().iter().zip(wanted) {
+            let is_portable = entry.portability() == Portability::Portable;
+            *wanted |= entry.kind() == EntryKind::Ptx
+                && is_portable
+                && Some(entry.compute_capability()) == newer;
         }
     }
 

@@ -76,6 +76,20 @@ fn the_newest_ptx_that_runs_is_selected() {
             matches!(volta, Err(FatbinError::NoBinaryForGpu { .. })),
             "{name}"
         );
+        let newer = fatbin.select_newer_ptx().map(ToString::to_string);
+        assert_eq!(newer.as_deref(), Some("PTX compute_75"), "{name}");
+    }
+}
+
+#[test]
+fn ptx_for_newer_devices_is_kept_where_there_is_no_other() {
+    let volta = [ComputeCapability::from_arch(70)];
+    for (name, bytes) in SAMPLES {
+        let fatbin = Fatbin::parse(bytes).unwrap();
+        let reduced = fatbin.reduced_for(&volta).expect("cubins are left out");
+        let reduced = Fatbin::parse(&reduced).unwrap();
+        let newer = reduced.select_newer_ptx().map(ToString::to_string);
+        assert_eq!(newer.as_deref(), Some("PTX compute_75"), "{name}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use gvirtus_abi::{CUjit_option, CUresult};
 use gvirtus_driver_face::log;
 use gvirtus_fatbin::{
-    ComputeCapability, Fatbin, FatbinError, ImageKind, PointedImage, elf_sections, image_at,
+    ComputeCapability, Entry, Fatbin, FatbinError, ImageKind, PointedImage, elf_sections, image_at,
     image_kind,
 };
 
@@ -291,7 +291,26 @@ fn linkable<'a>(fatbins: &[&'a [u8]]) -> Result<Vec<Cow<'a, [u8]>>, FatbinError>
 pub(super) fn ptx_of(fatbin: &[u8]) -> Result<Cow<'_, [u8]>, FatbinError> {
     let &Architecture { major, minor, .. } = architecture::current();
     let device = ComputeCapability { major, minor };
-    Fatbin::parse(fatbin)?.select_ptx(device)?.text()
+    let fatbin = Fatbin::parse(fatbin)?;
+    let error = match fatbin.select_ptx(device) {
+        Ok(entry) => return entry.text(),
+        Err(error) => error,
+    };
+    newer_ptx(&fatbin, device).ok_or(error)?.text()
+}
+
+/// PTX for newer devices, rather than none. Libraries ship machine code for today's GPUs and PTX
+/// for tomorrow's only, and their callers do not always look whether a launch has failed.
+fn newer_ptx<'a>(fatbin: &Fatbin<'a>, device: ComputeCapability) -> Option<Entry<'a>> {
+    let entry = fatbin.select_newer_ptx()?;
+    log::write(
+        log::Level::Warn,
+        format_args!(
+            "runs {entry} on a device of {}.{}, which a GPU would refuse",
+            device.major, device.minor
+        ),
+    );
+    Some(entry.clone())
 }
 
 /// The PTX that [`link`](super::link) has put into an image.
