@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a program for people at a terminal")]
 
 mod coverage;
+mod cupy;
 mod demo;
 mod differential;
 mod dist;
@@ -13,6 +14,7 @@ mod fuzz;
 mod numba;
 mod process;
 mod product;
+mod python;
 mod runtime_calls;
 mod runtime_libraries;
 mod runtime_symbols;

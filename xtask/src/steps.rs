@@ -8,7 +8,9 @@ use anyhow::{Result, bail, ensure};
 use crate::process;
 use crate::terminal::{self, strong, verdict};
 use crate::workspace::Workspace;
-use crate::{demo, differential, dist, examples, fuzz, numba, product, runtime_symbols, tidy};
+use crate::{
+    cupy, demo, differential, dist, examples, fuzz, numba, product, runtime_symbols, tidy,
+};
 
 /// Longer than any step takes from an empty build folder on two cores.
 const LIMIT: Duration = Duration::from_secs(75 * 60);
@@ -41,7 +43,7 @@ enum Action {
     Suite(&'static str, fn(&Workspace, &mut Tally) -> Result<()>),
 }
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Step {
         name: "fmt",
         action: Action::Cargo("cargo fmt --all --check"),
@@ -89,6 +91,10 @@ const STEPS: [Step; 15] = [
     Step {
         name: "numba",
         action: Action::Suite("numba", numba::step),
+    },
+    Step {
+        name: "cupy",
+        action: Action::Suite("test --only cupy", cupy::step),
     },
     Step {
         name: "demo",
