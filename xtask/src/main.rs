@@ -12,6 +12,8 @@ mod dist;
 mod examples;
 mod fuzz;
 mod numba;
+mod nvidia_runtimes;
+mod older_releases;
 mod process;
 mod product;
 mod python;

@@ -13,11 +13,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
+use gvirtus_runtime_abi::table::RELEASES;
+
 use crate::examples::{self, SHARED_RUNTIME};
+use crate::nvidia_runtimes::NvidiaRuntime;
+use crate::process;
 use crate::product::{self, Backend, Product};
 use crate::scratch::Scratch;
 use crate::workspace::Workspace;
-use crate::{process, runtime_symbols};
 
 /// What `tests/programs/runtime_calls.cu` can repeat, and what that is.
 const CALLS: [(&str, &str); 9] = [
@@ -65,7 +68,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         backend: Backend::start(&product.gvirtus)?,
         scratch,
     };
-    let runtimes = [runtime_symbols::newest_folder()?, folder_of(&product)?];
+    let [.., newest] = RELEASES;
+    let runtimes = [NvidiaRuntime::get(newest)?.folder, folder_of(&product)?];
     println!(
         "| call | instructions, NVIDIA's | ours | round trips, NVIDIA's | ours |\n\
          |---|---|---|---|---|"

@@ -9,7 +9,8 @@ use crate::process;
 use crate::terminal::{self, strong, verdict};
 use crate::workspace::Workspace;
 use crate::{
-    cupy, demo, differential, dist, examples, fuzz, numba, product, runtime_symbols, tidy,
+    cupy, demo, differential, dist, examples, fuzz, numba, older_releases, product,
+    runtime_symbols, tidy,
 };
 
 /// Longer than any step takes from an empty build folder on two cores.
@@ -43,7 +44,7 @@ enum Action {
     Suite(&'static str, fn(&Workspace, &mut Tally) -> Result<()>),
 }
 
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 17] = [
     Step {
         name: "fmt",
         action: Action::Cargo("cargo fmt --all --check"),
@@ -83,6 +84,10 @@ const STEPS: [Step; 16] = [
     Step {
         name: "runtime-symbols",
         action: Action::Suite("test --only runtime-symbols", runtime_symbols::step),
+    },
+    Step {
+        name: "older-releases",
+        action: Action::Suite("test --only older-releases", older_releases::step),
     },
     Step {
         name: "end-to-end",
