@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The launch API of before CUDA 4 (`cuda.h`: "Execution Control [DEPRECATED]"): block shape,
+//! The launch API of before CUDA 4 (`cuda.h`: "Execution Control", deprecated): block shape,
 //! shared memory and parameters are set on a function, one call each, and a launch takes what is
 //! set.
 

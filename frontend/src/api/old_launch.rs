@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The launch API of before CUDA 4 (`cuda.h`: "Execution Control [DEPRECATED]").
+//! The launch API of before CUDA 4 (`cuda.h`: "Execution Control", deprecated).
 
 use core::ffi::c_void;
 use std::sync::LazyLock;

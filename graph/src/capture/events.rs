@@ -14,7 +14,7 @@ use crate::world::{NodeId, with};
 ///
 /// # Errors
 ///
-/// `CUDA_ERROR_CAPTURED_EVENT`, and as [`check_unsafe`].
+/// `CUDA_ERROR_CAPTURED_EVENT`, and as `check_unsafe`.
 #[cold]
 pub fn check_event_wait(event: CUevent) -> Result<(), CUresult> {
     with(|world| {
