@@ -8,7 +8,7 @@ use std::time::Instant;
 use gvirtus_abi::{CUjit_option, CUresult};
 use gvirtus_driver_face::log;
 use gvirtus_fatbin::{
-    ComputeCapability, Entry, Fatbin, FatbinError, ImageKind, PointedImage, elf_sections, image_at,
+    ComputeCapability, Fatbin, FatbinError, ImageKind, PointedImage, elf_sections, image_at,
     image_kind,
 };
 
@@ -250,7 +250,7 @@ fn compile(image: &PointedImage<'_>) -> Result<Program, ImageError> {
             // Relocatable code: the image itself is empty, its parts are to be linked.
             Err(missing @ FatbinError::NoBinaryForGpu { .. }) => {
                 match linkable(&image.prelinked)? {
-                    parts if parts.is_empty() => return Err(missing.into()),
+                    parts if parts.is_empty() => vec![newer_ptx(image.bytes)?.ok_or(missing)?],
                     parts => parts,
                 }
             }
@@ -289,20 +289,23 @@ fn linkable<'a>(fatbins: &[&'a [u8]]) -> Result<Vec<Cow<'a, [u8]>>, FatbinError>
 }
 
 pub(super) fn ptx_of(fatbin: &[u8]) -> Result<Cow<'_, [u8]>, FatbinError> {
-    let &Architecture { major, minor, .. } = architecture::current();
-    let device = ComputeCapability { major, minor };
-    let fatbin = Fatbin::parse(fatbin)?;
-    let error = match fatbin.select_ptx(device) {
-        Ok(entry) => return entry.text(),
-        Err(error) => error,
-    };
-    newer_ptx(&fatbin, device).ok_or(error)?.text()
+    Fatbin::parse(fatbin)?.select_ptx(device())?.text()
 }
 
-/// PTX for newer devices, rather than none. Libraries ship machine code for today's GPUs and PTX
-/// for tomorrow's only, and their callers do not always look whether a launch has failed.
-fn newer_ptx<'a>(fatbin: &Fatbin<'a>, device: ComputeCapability) -> Option<Entry<'a>> {
-    let entry = fatbin.select_newer_ptx()?;
+fn device() -> ComputeCapability {
+    let &Architecture { major, minor, .. } = architecture::current();
+    ComputeCapability { major, minor }
+}
+
+/// PTX for newer devices, where an image as a whole has no other. Libraries ship machine code for
+/// today's GPUs and PTX for tomorrow's only, and their callers do not always look whether a launch
+/// has failed. Not for parts that are to be linked: of those some are meant to be left out.
+fn newer_ptx(fatbin: &[u8]) -> Result<Option<Cow<'_, [u8]>>, FatbinError> {
+    let fatbin = Fatbin::parse(fatbin)?;
+    let Some(entry) = fatbin.select_newer_ptx() else {
+        return Ok(None);
+    };
+    let device = device();
     log::write(
         log::Level::Warn,
         format_args!(
@@ -310,7 +313,7 @@ fn newer_ptx<'a>(fatbin: &Fatbin<'a>, device: ComputeCapability) -> Option<Entry
             device.major, device.minor
         ),
     );
-    Some(entry.clone())
+    entry.text().map(Some)
 }
 
 /// The PTX that [`link`](super::link) has put into an image.
