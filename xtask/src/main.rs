@@ -11,6 +11,7 @@ mod differential;
 mod dist;
 mod examples;
 mod fuzz;
+mod machine_code;
 mod numba;
 mod nvidia_runtimes;
 mod older_releases;

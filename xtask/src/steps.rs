@@ -9,7 +9,7 @@ use crate::process;
 use crate::terminal::{self, strong, verdict};
 use crate::workspace::Workspace;
 use crate::{
-    cupy, demo, differential, dist, examples, fuzz, numba, older_releases, product,
+    cupy, demo, differential, dist, examples, fuzz, machine_code, numba, older_releases, product,
     runtime_symbols, tidy,
 };
 
@@ -44,7 +44,7 @@ enum Action {
     Suite(&'static str, fn(&Workspace, &mut Tally) -> Result<()>),
 }
 
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     Step {
         name: "fmt",
         action: Action::Cargo("cargo fmt --all --check"),
@@ -80,6 +80,10 @@ const STEPS: [Step; 17] = [
     Step {
         name: "build",
         action: Action::Task("build", |workspace| product::build(workspace).map(drop)),
+    },
+    Step {
+        name: "machine-code",
+        action: Action::Suite("test --only machine-code", machine_code::step),
     },
     Step {
         name: "runtime-symbols",

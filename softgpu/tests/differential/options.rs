@@ -10,7 +10,8 @@ const LEVEL_VARIABLE: &str = "GVIRTUS_SOFTGPU_CPU";
 /// Set in the processes that run the cases.
 const INSIDE_VARIABLE: &str = "GVIRTUS_DIFFERENTIAL_INSIDE";
 const LEVELS: [&str; 3] = ["portable", "v3", "v4"];
-const FIXED_SEED: u64 = 0x67_7669_7274_7573;
+/// Among its kernels from CUDA C is one that a fault of the compiler made wait forever.
+const FIXED_SEED: u64 = 0x18ea_2187_a18f_0d20;
 const HELP: &str = "\
 usage: differential [--cases N] [--seed S] [--level portable|v3|v4|all] [--case S]
 

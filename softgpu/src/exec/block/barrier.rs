@@ -218,8 +218,12 @@ impl Block<'_> {
             More::Warp(code) if group.state == State::AtWarp => Some(&**code),
             _ => None,
         };
-        // Operation and member mask of each waiting lane.
-        let mut wanted = [None; WARP];
+        // Of each waiting lane. Two arrays, because x86-64 code of LLVM before pull request 205600
+        // (compilers up to Rust 1.95 at least) may put stray bits into the masks of one array of
+        // pairs: it joins an operation of 16 bits, padding and mask in a register of 64 bits, and
+        // leaves the register's upper half as it was.
+        let mut operations = [None; WARP];
+        let mut member_masks = [0; WARP];
         for index in 0..self.buffers.groups.len() {
             let group = &self.buffers.groups[index];
             let (mask, frame) = (group.mask.0[warp], group.frame);
@@ -231,15 +235,18 @@ impl Block<'_> {
             let members = unsafe { warp::members(&lanes, code, warp, mask) };
             for lane in 0..WARP {
                 if mask >> lane & 1 != 0 {
-                    wanted[lane] = Some((code.op, members[lane]));
+                    operations[lane] = Some(code.op);
+                    member_masks[lane] = members[lane];
                 }
             }
         }
         let living = !self.dead.0[warp];
-        let complete = wanted.iter().flatten().find_map(|&(op, members)| {
+        let complete = (0..WARP).find_map(|first| {
+            let (op, members) = (operations[first]?, member_masks[first]);
             let mut set = 0;
-            for (lane, want) in wanted.iter().enumerate() {
-                set |= u32::from(*want == Some((op, members))) << lane;
+            for lane in 0..WARP {
+                let is_same = operations[lane] == Some(op) && member_masks[lane] == members;
+                set |= u32::from(is_same) << lane;
             }
             (members & living & !set == 0).then_some((op, set))
         });
