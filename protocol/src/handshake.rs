@@ -22,7 +22,7 @@ use crate::opcode::TABLE_HASH;
 use crate::snapshot::Snapshot;
 
 /// The version of everything in this crate that the call table does not describe.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Bytes of a [`Preamble`].
 pub const PREAMBLE_BYTES: usize = size_of::<Preamble>();
@@ -42,11 +42,25 @@ pub struct Preamble {
     length: U64,
 }
 
-/// Who asks, and by what right.
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// The CUDA driver API: commands and replies as in [`crate::frame`].
+    #[default]
+    Cuda,
+    /// NVML: queries about the backend's devices.
+    Management,
+    /// What the daemon knows of its sessions.
+    Status,
+}
+
+/// Who asks, for what, and by what right.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// [`TABLE_HASH`] of the client's build.
     pub table_hash: u64,
+    /// What the connection is for.
+    pub purpose: Purpose,
     /// What proves the right to connect; empty where the transport is enough.
     pub credentials: Vec<u8>,
     /// Who asks; shown to operators, never trusted.
@@ -125,10 +139,20 @@ pub struct Announced {
 }
 
 impl Hello {
-    /// A hello of this build.
+    /// A hello of this build, for CUDA.
     pub const fn new(client: ClientIdentity, credentials: Vec<u8>) -> Self {
+        Self::with_purpose(Purpose::Cuda, client, credentials)
+    }
+
+    /// A hello of this build.
+    pub const fn with_purpose(
+        purpose: Purpose,
+        client: ClientIdentity,
+        credentials: Vec<u8>,
+    ) -> Self {
         Self {
             table_hash: TABLE_HASH,
+            purpose,
             credentials,
             client,
         }
@@ -315,7 +339,10 @@ mod tests {
 
     #[test]
     fn both_sides_understand_each_other() {
-        assert_eq!(read_hello(&hello().encode()).expect("valid"), hello());
+        for purpose in [Purpose::Cuda, Purpose::Management, Purpose::Status] {
+            let hello = Hello { purpose, ..hello() };
+            assert_eq!(read_hello(&hello.encode()).expect("valid"), hello);
+        }
         let answer = Answer::Welcome(welcome()).encode();
         assert_eq!(read_answer(&answer).expect("valid"), welcome());
         assert_eq!(welcome().snapshot.devices[0].attribute(75), Some(8));

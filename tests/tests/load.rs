@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use gvirtus_protocol::handshake::Hello;
+use gvirtus_protocol::handshake::{Hello, PROTOCOL_VERSION};
 use gvirtus_protocol::opcode::{self, Opcode};
 use gvirtus_tests::peer::{HEADER_BYTES, Peer, command, hello};
 use gvirtus_tests::{Daemon, Session, Way, processes, product, run, within_a_second};
@@ -202,7 +202,9 @@ fn stay_outside(peer: &mut Peer, index: u32, random: &mut Random) -> io::Result<
         3 => peer.send(&valid[..random.below(valid.len())])?,
         4 => {
             let mut newer = valid;
-            newer[8..12].copy_from_slice(&(2 + random.word() as u32 % 1000).to_le_bytes());
+            newer[8..12].copy_from_slice(
+                &(PROTOCOL_VERSION + 1 + random.word() as u32 % 1000).to_le_bytes(),
+            );
             peer.send(&newer)?;
             peer.end();
             let refusal = peer.answer().expect_err("another version").to_string();

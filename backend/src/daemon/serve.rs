@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use gvirtus_protocol::handshake::Hello;
+use gvirtus_protocol::handshake::{Hello, Purpose};
 use gvirtus_transport::Listener;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -152,6 +152,15 @@ impl Service {
             }
         };
         drop(handshake);
+        let refused = match hello.purpose {
+            Purpose::Cuda => None,
+            Purpose::Management => Some("this backend does not answer NVML"),
+            Purpose::Status => Some("this backend does not tell its sessions"),
+        };
+        if let Some(reason) = refused {
+            tracing::info!(peer, reason, "refused");
+            return refuse(&mut stream, reason).await;
+        }
         let Ok(_session) = self.sessions.try_acquire() else {
             let reason = format!(
                 "all {} sessions of this backend are in use; try again later",
