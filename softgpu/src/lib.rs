@@ -9,10 +9,12 @@ pub mod ir;
 pub mod limits;
 pub mod lower;
 pub mod memory;
+mod nvml;
 pub mod printf;
 pub mod ptx;
 mod tensor_map;
 mod texture;
+mod usage;
 
 /// The exported C functions, made from the call table.
 #[allow(missing_docs, non_snake_case, unreachable_pub, unused_unsafe)]

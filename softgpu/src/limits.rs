@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Fixed numbers of the software device: limits, address windows, sizes.
 
+/// Devices of a process.
+pub const DEVICES_MAX: usize = 16;
 /// Lanes of a warp.
 pub const WARP_SIZE: u32 = 32;
 /// Threads of a block.

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Mutex, RwLock};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
@@ -80,6 +80,8 @@ pub struct Memory {
     has_elsewhere: AtomicBool,
     elsewhere: RwLock<Elsewhere>,
     generation: AtomicU64,
+    /// Where the bytes in use are told.
+    meter: OnceLock<&'static AtomicU64>,
 }
 
 // SAFETY: `granules` points to atomics that live as long as the value; the rest is Sync by itself.
@@ -140,6 +142,7 @@ impl Memory {
             has_elsewhere: AtomicBool::new(false),
             elsewhere: RwLock::default(),
             generation: AtomicU64::new(0),
+            meter: OnceLock::new(),
         })
     }
 
@@ -486,6 +489,20 @@ impl Memory {
         allocator.take(bytes, bytes.next_multiple_of(grain), alignment)
     }
 
+    /// From now on the bytes in use are kept there, too.
+    pub fn set_meter(&self, meter: &'static AtomicU64) {
+        let allocator = self.allocator.lock();
+        let meter = self.meter.get_or_init(|| meter);
+        meter.store(allocator.mapped, Ordering::Relaxed);
+    }
+
+    fn set_mapped(&self, allocator: &mut Allocator, bytes: u64) {
+        allocator.mapped = bytes;
+        if let Some(meter) = self.meter.get() {
+            meter.store(bytes, Ordering::Relaxed);
+        }
+    }
+
     fn map_locked(
         &self,
         allocator: &mut Allocator,
@@ -512,7 +529,7 @@ impl Memory {
             added +=
                 u64::from(self.granules()[to_usize(index)].swap(WRITABLE, Ordering::Relaxed) == 0);
         }
-        allocator.mapped += added * GRANULE;
+        self.set_mapped(allocator, allocator.mapped + added * GRANULE);
         self.generation.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -523,7 +540,7 @@ impl Memory {
         for index in offset / GRANULE..(offset + bytes).div_ceil(GRANULE) {
             removed += u64::from(self.granules()[to_usize(index)].swap(0, Ordering::Relaxed) != 0);
         }
-        allocator.mapped -= removed * GRANULE;
+        self.set_mapped(allocator, allocator.mapped - removed * GRANULE);
         self.generation.fetch_add(1, Ordering::Relaxed);
         let start = address.next_multiple_of(PAGE_BYTES);
         let end = (address + bytes) / PAGE_BYTES * PAGE_BYTES;

@@ -14,9 +14,9 @@ const VARIABLE: &str = "GVIRTUS_SOFTGPU_COMPUTE_CAPABILITY";
 
 /// A compute capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Architecture {
-    pub(super) major: u32,
-    pub(super) minor: u32,
+pub(crate) struct Architecture {
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
     /// Shared memory of a block with the opt-in attribute, in bytes.
     pub(super) shared_bytes_per_block: u32,
     /// Shared memory of a multiprocessor, in bytes.
@@ -85,7 +85,7 @@ impl Architecture {
 }
 
 /// The one of this process, read from the environment when first asked for.
-pub(super) fn current() -> &'static Architecture {
+pub(crate) fn current() -> &'static Architecture {
     static CURRENT: OnceLock<Architecture> = OnceLock::new();
     CURRENT.get_or_init(|| {
         let Ok(text) = std::env::var(VARIABLE) else {

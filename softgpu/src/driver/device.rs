@@ -3,7 +3,7 @@
 
 use core::ffi::c_char;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 use gvirtus_abi::{
     CUarray_format, CUdevice, CUdevice_attribute, CUdevprop, CUexecAffinityType, CUmemoryPool,
@@ -14,23 +14,24 @@ use parking_lot::Mutex;
 
 use super::arguments::{out, read_text, write_text};
 use super::context::Primary;
-use super::limits::{DEVICE_NAME, DEVICES_MAX, TEXTURE_1D_LINEAR_WIDTH_MAX};
+use super::limits::{DEVICE_NAME, TEXTURE_1D_LINEAR_WIDTH_MAX};
 use super::pool::{self, Pool};
 use super::{array, attributes};
 use crate::limits::{
-    MAX_BLOCK_DIMENSIONS, MAX_GRID_DIMENSIONS, MAX_THREADS_PER_BLOCK, SHARED_BYTES_PER_BLOCK,
-    WARP_SIZE,
+    DEVICES_MAX, MAX_BLOCK_DIMENSIONS, MAX_GRID_DIMENSIONS, MAX_THREADS_PER_BLOCK,
+    SHARED_BYTES_PER_BLOCK, WARP_SIZE,
 };
 use crate::memory::Memory;
+use crate::usage;
 
 /// PCI bus of the first device.
 const FIRST_PCI_BUS: i32 = 1;
 
 /// One software device. It lives as long as the process.
-pub(super) struct Device {
-    pub(super) ordinal: i32,
+pub(crate) struct Device {
+    pub(crate) ordinal: i32,
     /// Bytes of device memory.
-    pub(super) total_bytes: u64,
+    pub(crate) total_bytes: u64,
     pub(super) multiprocessors: u32,
     pub(super) primary: Mutex<Primary>,
     memory: OnceLock<Option<Arc<Memory>>>,
@@ -60,7 +61,13 @@ impl Device {
     /// `CUDA_ERROR_OUT_OF_MEMORY` if they cannot be.
     pub(super) fn memory(&self) -> Result<&Arc<Memory>, CUresult> {
         self.memory
-            .get_or_init(|| Memory::new(self.total_bytes).ok().map(Arc::new))
+            .get_or_init(|| {
+                let memory = Memory::new(self.total_bytes).ok()?;
+                if let Some(meter) = usage::memory_meter(self.ordinal) {
+                    memory.set_meter(meter);
+                }
+                Some(Arc::new(memory))
+            })
             .as_ref()
             .ok_or(CUresult::CUDA_ERROR_OUT_OF_MEMORY)
     }
@@ -118,7 +125,7 @@ impl Device {
     }
 
     /// The same for each process and machine, different for each ordinal.
-    pub(super) fn uuid(&self) -> [u8; 16] {
+    pub(crate) fn uuid(&self) -> [u8; 16] {
         let mut uuid = *b"gvirtus-softgpu0";
         uuid[15] += self.ordinal.unsigned_abs() as u8;
         uuid
@@ -133,7 +140,7 @@ impl Device {
         }
     }
 
-    pub(super) fn pci_bus(&self) -> i32 {
+    pub(crate) fn pci_bus(&self) -> i32 {
         FIRST_PCI_BUS + self.ordinal
     }
 
@@ -143,6 +150,7 @@ impl Device {
 }
 
 static DEVICES: OnceLock<Box<[Device]>> = OnceLock::new();
+static INITIALIZED: Once = Once::new();
 static IS_FORKED_CHILD: AtomicBool = AtomicBool::new(false);
 
 /// `cuInit`.
@@ -150,17 +158,25 @@ pub(super) fn initialize() -> Result<(), CUresult> {
     if IS_FORKED_CHILD.load(Ordering::Relaxed) {
         return Err(CUresult::CUDA_ERROR_NOT_INITIALIZED);
     }
-    DEVICES.get_or_init(|| {
+    INITIALIZED.call_once(|| {
         // SAFETY: the function lives as long as the library, which is never unmapped.
         unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
+        usage::publish();
+        installed();
+    });
+    Ok(())
+}
+
+/// All devices, whether or not the driver is initialized.
+pub(crate) fn installed() -> &'static [Device] {
+    DEVICES.get_or_init(|| {
         let total_bytes = memory_bytes();
         let count =
-            number("GVIRTUS_SOFTGPU_DEVICES").map_or(1, |count| count.clamp(1, DEVICES_MAX));
+            number("GVIRTUS_SOFTGPU_DEVICES").map_or(1, |count| count.clamp(1, DEVICES_MAX as u64));
         (0..count as i32)
             .map(|ordinal| Device::new(ordinal, total_bytes))
             .collect()
-    });
-    Ok(())
+    })
 }
 
 /// The threads that the library needs stay behind in the parent, and its locks may be held by them,
@@ -186,9 +202,9 @@ fn number(variable: &str) -> Option<u64> {
 ///
 /// `CUDA_ERROR_NOT_INITIALIZED` before `cuInit`, and in the child of a fork.
 pub(super) fn devices() -> Result<&'static [Device], CUresult> {
-    match DEVICES.get() {
-        Some(devices) if !IS_FORKED_CHILD.load(Ordering::Relaxed) => Ok(devices),
-        _ => Err(CUresult::CUDA_ERROR_NOT_INITIALIZED),
+    match INITIALIZED.is_completed() && !IS_FORKED_CHILD.load(Ordering::Relaxed) {
+        true => Ok(installed()),
+        false => Err(CUresult::CUDA_ERROR_NOT_INITIALIZED),
     }
 }
 

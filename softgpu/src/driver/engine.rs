@@ -23,6 +23,7 @@ use crate::exec::{
 use crate::ir::{self, OpaqueType, VariableId};
 use crate::memory::{MemoryError, share, unshare};
 use crate::printf::Fifo;
+use crate::usage;
 
 /// A program on a device, with its variables in the device's memory.
 pub(super) struct Instance {
@@ -228,6 +229,7 @@ impl Launch {
         };
         let kernel = KernelId(self.kernel as u32);
         let module = &self.instance.module;
+        let _busy = usage::busy(self.instance.facts.device.ordinal);
         launch(module, kernel, &self.config, &self.parameters, &options).map(drop)
     }
 }

@@ -6,11 +6,9 @@
 use std::time::Duration;
 
 /// What `cuDriverGetVersion` says: 1000 × major + 10 × minor.
-pub(super) const DRIVER_VERSION: u32 = 13_050;
+pub(crate) const DRIVER_VERSION: u32 = 13_050;
 /// What `cuDeviceGetName` says.
-pub(super) const DEVICE_NAME: &str = "gvirtus softgpu";
-/// Devices of a process.
-pub(super) const DEVICES_MAX: u64 = 16;
+pub(crate) const DEVICE_NAME: &str = "gvirtus softgpu";
 
 /// 32-bit registers of a multiprocessor, and of a block.
 pub(super) const REGISTERS_PER_MULTIPROCESSOR: u32 = 65_536;

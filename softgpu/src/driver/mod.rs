@@ -71,6 +71,7 @@ mod tensor_map;
 mod texture_object;
 mod virtual_memory;
 
+pub(crate) use architecture::current as architecture;
 pub(crate) use array::*;
 pub(crate) use context_calls::*;
 pub(crate) use copy::*;
@@ -85,6 +86,7 @@ pub(crate) use init::*;
 pub(crate) use ipc::*;
 pub(crate) use launch::*;
 pub(crate) use library::*;
+pub(crate) use limits::{DEVICE_NAME, DRIVER_VERSION};
 pub(crate) use link::*;
 pub(crate) use managed::*;
 pub(crate) use memory::*;

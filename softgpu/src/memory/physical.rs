@@ -77,7 +77,9 @@ impl Physical {
 impl Drop for Physical {
     fn drop(&mut self) {
         if let Some(home) = &self.home {
-            home.allocator.lock().mapped -= self.bytes;
+            let mut allocator = home.allocator.lock();
+            let mapped = allocator.mapped - self.bytes;
+            home.set_mapped(&mut allocator, mapped);
         }
     }
 }
@@ -103,7 +105,7 @@ impl Memory {
         let mapped = mapped.ok_or(out_of_memory)?;
         let file = SharedFile::create(Purpose::Physical, ordinal, bytes);
         let file = file.map_err(|_| out_of_memory)?;
-        allocator.mapped = mapped;
+        self.set_mapped(&mut allocator, mapped);
         drop(allocator);
         let home = Some(Arc::clone(self));
         Ok(Physical { file, bytes, home })
