@@ -3,8 +3,9 @@
 //! input.
 //!
 //! ```text
-//! worker ──▶ daemon   1 byte: 0 ready, 1 failed; 4 bytes: length; text: what it offers, or why not
+//! worker ──▶ daemon   1 byte: what; 4 bytes: length; 0 ready: what it offers, 1 failed: why not
 //! daemon ──▶ worker   8 bytes: number of the session; with them the client's connection
+//! worker ──▶ daemon   as above, 2 counters: what the session has done so far; again and again
 //! ```
 //!
 //! A worker starts its driver before there is a client for it, which takes NVIDIA's driver a good
@@ -15,41 +16,62 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use gvirtus_protocol::limits::HANDSHAKE_BYTES_MAX;
+use gvirtus_protocol::snapshot::Snapshot;
+use gvirtus_protocol::status::Counters;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    SendAncillaryMessage, SendFlags, recvmsg, send, sendmsg,
 };
 
-use crate::limits::REASON_BYTES_MAX;
+use crate::limits::{COUNTERS_BYTES_MAX, REASON_BYTES_MAX};
 
-/// Bytes before the text of a worker's message.
+/// Bytes before the body of a worker's message.
 pub(crate) const REPORT_HEADER_BYTES: usize = 5;
-
-const READY: u8 = 0;
-const FAILED: u8 = 1;
 
 /// The worker's end.
 #[derive(Debug)]
 pub(crate) struct WorkerControl(UnixStream);
 
+/// What a worker says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReportKind {
+    /// It can take a client; the body is a [`Snapshot`] as postcard.
+    Ready = 0,
+    /// It cannot; the body is a sentence.
+    Failed = 1,
+    /// The session goes on; the body are [`Counters`].
+    Counters = 2,
+}
+
 /// The beginning of a worker's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReportHeader {
-    /// Whether it can take a client.
-    pub(crate) ready: bool,
-    /// Bytes of text that follow.
+    /// What follows.
+    pub(crate) kind: ReportKind,
+    /// Bytes that follow; within the limit of the kind.
     pub(crate) length: usize,
 }
 
 impl ReportHeader {
-    /// Reads it.
-    pub(crate) fn parse(bytes: [u8; REPORT_HEADER_BYTES]) -> Self {
-        let [state, length @ ..] = bytes;
-        Self {
-            ready: state == READY,
-            length: (u32::from_le_bytes(length) as usize).min(REASON_BYTES_MAX),
-        }
+    /// Reads it; nothing if it is none.
+    pub(crate) fn parse(bytes: [u8; REPORT_HEADER_BYTES]) -> Option<Self> {
+        let [kind, length @ ..] = bytes;
+        let (kind, length_max) = match kind {
+            0 => (ReportKind::Ready, HANDSHAKE_BYTES_MAX),
+            1 => (ReportKind::Failed, REASON_BYTES_MAX),
+            2 => (ReportKind::Counters, COUNTERS_BYTES_MAX),
+            _ => return None,
+        };
+        let length = u32::from_le_bytes(length) as usize;
+        (length <= length_max).then_some(Self { kind, length })
     }
+}
+
+/// Header and body.
+fn message(kind: ReportKind, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).expect("bodies are far below 4 GiB");
+    [&[kind as u8][..], &length.to_le_bytes(), body].concat()
 }
 
 impl WorkerControl {
@@ -58,15 +80,29 @@ impl WorkerControl {
     }
 
     /// Tells the daemon whether there can be a session.
-    pub(crate) fn report(&self, result: Result<&str, &str>) -> io::Result<()> {
-        let (state, text) = match result {
-            Ok(text) => (READY, text),
-            Err(text) => (FAILED, text),
+    pub(crate) fn report(&self, result: Result<&Snapshot, &str>) -> io::Result<()> {
+        let message = match result {
+            Ok(snapshot) => message(ReportKind::Ready, &snapshot.encode()),
+            Err(text) => {
+                let end = text.floor_char_boundary(REASON_BYTES_MAX);
+                message(ReportKind::Failed, &text.as_bytes()[..end])
+            }
         };
-        let text = &text[..text.floor_char_boundary(REASON_BYTES_MAX)];
-        let length = u32::try_from(text.len()).expect("cut above");
-        let message = [&[state][..], &length.to_le_bytes(), text.as_bytes()].concat();
         (&self.0).write_all(&message)
+    }
+
+    /// Tells the daemon what the session has done so far. Never waits: a daemon that does not
+    /// listen must not keep a worker from noticing that its client is gone.
+    pub(crate) fn count(&self, counters: &Counters) -> io::Result<()> {
+        let message = message(ReportKind::Counters, &counters.encode());
+        let sent = send(&self.0, &message, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
+        if sent == message.len() {
+            Ok(())
+        } else {
+            // What follows would not be understood.
+            let _ = self.0.shutdown(std::net::Shutdown::Write);
+            Err(io::ErrorKind::WriteZero.into())
+        }
     }
 
     /// Waits for a client; nothing if the daemon has none.
@@ -131,14 +167,14 @@ mod tests {
     fn a_client_reaches_its_worker() {
         let (daemon, worker) = UnixStream::pair().expect("sockets");
         let worker = WorkerControl::new(worker);
-        worker.report(Ok("one device")).expect("open");
-        let mut header = [0; REPORT_HEADER_BYTES];
-        (&daemon).read_exact(&mut header).expect("open");
-        let header = ReportHeader::parse(header);
-        assert!(header.ready);
-        let mut text = vec![0; header.length];
-        (&daemon).read_exact(&mut text).expect("open");
-        assert_eq!(text, b"one device");
+        let snapshot = Snapshot {
+            driver_version: 13_050,
+            ..Snapshot::default()
+        };
+        worker.report(Ok(&snapshot)).expect("open");
+        let (kind, body) = read(&daemon);
+        assert_eq!(kind, ReportKind::Ready);
+        assert_eq!(Snapshot::decode(&body), Some(snapshot));
 
         let (client, connection) = UnixStream::pair().expect("sockets");
         send_client(&daemon, 7, connection.as_fd()).expect("open");
@@ -150,7 +186,42 @@ mod tests {
         (&client).read_exact(&mut byte).expect("open");
         assert_eq!(&byte, b"x");
 
+        let counters = Counters {
+            launches: 5,
+            ..Counters::default()
+        };
+        worker.count(&counters).expect("open");
+        let (kind, body) = read(&daemon);
+        assert_eq!(kind, ReportKind::Counters);
+        assert_eq!(Counters::decode(&body), Some(counters.clone()));
+
         drop(daemon);
         assert!(worker.receive().expect("closed cleanly").is_none());
+        assert!(worker.count(&counters).is_err());
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_listen_keeps_no_worker() {
+        let (_daemon, worker) = UnixStream::pair().expect("sockets");
+        let worker = WorkerControl::new(worker);
+        let counters = Counters::default();
+        let refused = (0..1_000_000).find_map(|_| worker.count(&counters).err());
+        assert!(refused.is_some());
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        for header in [[3, 0, 0, 0, 0], [0, 255, 255, 255, 255], [2, 0, 0, 1, 0]] {
+            assert_eq!(ReportHeader::parse(header), None);
+        }
+    }
+
+    fn read(mut daemon: &UnixStream) -> (ReportKind, Vec<u8>) {
+        let mut header = [0; REPORT_HEADER_BYTES];
+        daemon.read_exact(&mut header).expect("open");
+        let header = ReportHeader::parse(header).expect("a header");
+        let mut body = vec![0; header.length];
+        daemon.read_exact(&mut body).expect("open");
+        (header.kind, body)
     }
 }

@@ -108,3 +108,23 @@ pub const EXPORTS_MAX: usize = 4096;
 
 /// Within this time another worker must have sent what it exported.
 pub const DESCRIPTOR_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest report of a session's counters, in bytes: those of [`DEVICES_MAX`] devices.
+///
+/// [`DEVICES_MAX`]: gvirtus_protocol::limits::DEVICES_MAX
+pub const COUNTERS_BYTES_MAX: usize = 2 << 10;
+
+/// Connections at the same time that ask for the daemon's sessions.
+pub const STATUS_CLIENTS_MAX: usize = 64;
+
+/// Within this time such a client must ask again.
+pub const STATUS_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Within this time such a client must have read its answer.
+pub const STATUS_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How soon after an answer such a client gets the next one.
+pub const STATUS_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a daemon reads on what the worker of an ended session has reported.
+pub const LAST_REPORT_TIMEOUT: Duration = Duration::from_millis(200);

@@ -20,7 +20,7 @@
 //! ```
 //!
 //! All integers are little-endian. [`handshake`] describes the opening, [`frame`] what follows it,
-//! [`command`] the bodies. Everything read from the peer is checked against [`limits`] before
+//! [`command`] the bodies, [`status`] what a daemon tells of its sessions. Everything read from the peer is checked against [`limits`] before
 //! anything is allocated.
 
 #![forbid(unsafe_code)]
@@ -32,4 +32,5 @@ mod image_command;
 pub mod limits;
 pub mod opcode;
 pub mod snapshot;
+pub mod status;
 pub mod stream;

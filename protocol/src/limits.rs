@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Every limit of the protocol, with its unit.
 
+use std::time::Duration;
+
 /// The default TCP port of a backend.
 pub const DEFAULT_PORT: u16 = 9999;
 
@@ -45,3 +47,15 @@ pub const CONTEXTS_MAX: u32 = 1 << 16;
 
 /// Longest piece of console output in one frame, in bytes.
 pub const CONSOLE_BYTES_MAX: usize = 1 << 20;
+
+/// Longest picture of a daemon's sessions, in bytes: [`STATUS_SESSIONS_MAX`] of the largest.
+pub const STATUS_BYTES_MAX: usize = 8 << 20;
+
+/// Most sessions of one picture.
+pub const STATUS_SESSIONS_MAX: usize = 2048;
+
+/// Longest text in a picture, in bytes.
+pub const STATUS_TEXT_BYTES_MAX: usize = 256;
+
+/// How often a worker whose counters change reports them.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::DEVICES_MAX;
+
 /// Everything that does not change while a session lasts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -10,6 +12,19 @@ pub struct Snapshot {
     pub driver_version: i32,
     /// In the order of their ordinals.
     pub devices: Vec<Device>,
+}
+
+impl Snapshot {
+    /// As a worker tells its daemon.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("plain data in memory serialises")
+    }
+
+    /// Reads what a worker tells; nothing if it is none.
+    pub fn decode(body: &[u8]) -> Option<Self> {
+        let (snapshot, rest) = postcard::take_from_bytes::<Self>(body).ok()?;
+        (rest.is_empty() && snapshot.devices.len() <= DEVICES_MAX).then_some(snapshot)
+    }
 }
 
 /// One device.

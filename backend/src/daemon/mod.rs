@@ -2,11 +2,13 @@
 //! The daemon: accepts clients and gives each a worker process.
 //!
 //! The daemon opens no driver and executes no command, so no client and no driver can take it down:
-//! it reads a client's hello, hands the connection to a worker, and waits for the worker's end.
+//! it reads a client's hello, hands the connection to a worker, and waits for the worker's end. It
+//! tells itself what it knows of the sessions ([`status`]).
 //! Everything runs on the main thread, because a worker dies with the thread that started it.
 
 mod handshake;
 mod serve;
+mod status;
 mod workers;
 
 use std::io::{self, Write as _};

@@ -15,7 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::handshake::{HelloError, read_hello, refuse};
-use super::workers::Workers;
+use super::status::Sessions;
+use super::workers::{Busy, Workers};
 use crate::limits::{ACCEPT_PAUSE, HANDSHAKES_MAX};
 
 /// What all connections share.
@@ -26,6 +27,7 @@ pub(super) struct Service {
     /// One permit a session.
     sessions: Arc<Semaphore>,
     sessions_max: usize,
+    status: Sessions,
     next_session: AtomicU64,
 }
 
@@ -55,6 +57,7 @@ impl Service {
     pub(super) fn new(workers: Arc<Workers>, sessions_max: usize) -> Self {
         let sessions_max = sessions_max.min(Semaphore::MAX_PERMITS);
         Self {
+            status: Sessions::new(workers.snapshot().clone()),
             workers,
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             sessions: Arc::new(Semaphore::new(sessions_max)),
@@ -152,14 +155,14 @@ impl Service {
             }
         };
         drop(handshake);
-        let refused = match hello.purpose {
-            Purpose::Cuda => None,
-            Purpose::Management => Some("this backend does not answer NVML"),
-            Purpose::Status => Some("this backend does not tell its sessions"),
-        };
-        if let Some(reason) = refused {
-            tracing::info!(peer, reason, "refused");
-            return refuse(&mut stream, reason).await;
+        match hello.purpose {
+            Purpose::Cuda => {}
+            Purpose::Management => {
+                let reason = "this backend does not answer NVML";
+                tracing::info!(peer, reason, "refused");
+                return refuse(&mut stream, reason).await;
+            }
+            Purpose::Status => return self.status.serve(&mut stream, &peer).await,
         }
         let Ok(_session) = self.sessions.try_acquire() else {
             let reason = format!(
@@ -181,33 +184,41 @@ impl Service {
             .into_descriptor()
             .and_then(|client| worker.serve(session, client.as_fd()));
         match handed {
-            Ok(worker) => follow(session, &peer, &hello, worker).await,
+            Ok(worker) => self.follow(session, &peer, &hello, worker).await,
             Err(error) => tracing::error!(session, peer, %error, "cannot hand over the client"),
         }
     }
-}
-
-/// Logs a session's beginning and end.
-async fn follow(session: u64, peer: &str, hello: &Hello, worker: super::workers::Busy) {
-    let client = &hello.client;
-    // What a client says of itself is quoted, so that it cannot forge lines of the log.
-    tracing::info!(
-        session,
-        peer,
-        program = ?client.program,
-        host = ?client.host,
-        pid = client.pid,
-        worker = worker.id(),
-        "session begins"
-    );
-    let start = Instant::now();
-    let ended = worker.end().await;
-    let duration_ms = start.elapsed().as_millis() as u64;
-    match ended {
-        Ok(status) if status.code().is_some() => {
-            tracing::info!(session, duration_ms, %status, "session ends");
+    /// Logs a session's beginning and end, and tells meanwhile what it does.
+    async fn follow(&self, session: u64, peer: &str, hello: &Hello, worker: Busy) {
+        let client = &hello.client;
+        // What a client says of itself is quoted, so that it cannot forge lines of the log.
+        tracing::info!(
+            session,
+            peer,
+            program = ?client.program,
+            host = ?client.host,
+            pid = client.pid,
+            worker = worker.id(),
+            "session begins"
+        );
+        let start = Instant::now();
+        let status = self.status.begin(session, hello, peer, worker.id());
+        let ended = worker.end(|counters| status.count(counters)).await;
+        let counters = status.end();
+        let duration_ms = start.elapsed().as_millis() as u64;
+        match ended {
+            Ok(status) if status.code().is_some() => tracing::info!(
+                session,
+                duration_ms,
+                %status,
+                commands = counters.commands,
+                launches = counters.launches,
+                received_bytes = counters.received_bytes,
+                sent_bytes = counters.sent_bytes,
+                "session ends"
+            ),
+            Ok(status) => tracing::error!(session, duration_ms, %status, "the worker is killed"),
+            Err(error) => tracing::error!(session, duration_ms, %error, "the worker is lost"),
         }
-        Ok(status) => tracing::error!(session, duration_ms, %status, "the worker is killed"),
-        Err(error) => tracing::error!(session, duration_ms, %error, "the worker is lost"),
     }
 }

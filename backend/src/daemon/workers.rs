@@ -8,15 +8,17 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
+use gvirtus_protocol::snapshot::Snapshot;
+use gvirtus_protocol::status::Counters;
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use crate::control::{REPORT_HEADER_BYTES, ReportHeader, send_client};
+use crate::control::{REPORT_HEADER_BYTES, ReportHeader, ReportKind, send_client};
 use crate::driver::{Candidate, DriverChoice};
-use crate::limits::WORKER_START_TIMEOUT;
+use crate::limits::{LAST_REPORT_TIMEOUT, WORKER_START_TIMEOUT};
 
 /// How a worker is started; `--driver` and `--parent` with their values are added.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct WorkerCommand {
 pub(super) struct Workers {
     command: WorkerCommand,
     candidate: Candidate,
+    /// What the first worker offered.
+    snapshot: Snapshot,
     spare: Mutex<Option<Starting>>,
 }
 
@@ -47,7 +51,11 @@ pub(super) struct Worker {
 /// A worker with a client. Dropped, it ends.
 pub(super) struct Busy {
     child: Child,
+    reports: Reports,
 }
+
+/// What a worker with a client says.
+pub(super) struct Reports(UnixStream);
 
 impl Workers {
     /// Finds the first driver of `choice` that works by starting a worker on it, which serves the
@@ -61,12 +69,14 @@ impl Workers {
         for candidate in choice.candidates() {
             match start(&command, &candidate).await {
                 Ok((worker, offer)) => {
-                    tracing::info!(driver = %candidate, %offer, "driver started");
+                    let text = description(&offer);
+                    tracing::info!(driver = %candidate, offer = text, "driver started");
                     let keep = keep_first || candidate.starts_slowly();
                     let spare = keep.then(|| tokio::spawn(std::future::ready(Ok(worker))));
                     return Ok(Arc::new(Self {
                         command,
                         candidate,
+                        snapshot: offer,
                         spare: Mutex::new(spare),
                     }));
                 }
@@ -82,6 +92,11 @@ impl Workers {
                 .to_owned(),
             reasons => format!("no driver works; {}", reasons.join("; ")),
         })
+    }
+
+    /// What the driver offers.
+    pub(super) const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     /// A worker for a new client.
@@ -128,7 +143,10 @@ impl Worker {
     /// Hands it a client.
     pub(super) fn serve(self, session: u64, client: BorrowedFd<'_>) -> std::io::Result<Busy> {
         send_client(&self.control, session, client)?;
-        Ok(Busy { child: self.child })
+        Ok(Busy {
+            child: self.child,
+            reports: Reports(self.control),
+        })
     }
 }
 
@@ -138,14 +156,50 @@ impl Busy {
         self.child.id()
     }
 
-    /// Waits for the session's end.
-    pub(super) async fn end(mut self) -> std::io::Result<ExitStatus> {
-        self.child.wait().await
+    /// Waits for the session's end, and gives `count` what the worker reports until then.
+    pub(super) async fn end(mut self, count: impl FnMut(Counters)) -> std::io::Result<ExitStatus> {
+        let mut reports = std::pin::pin!(self.reports.read(count));
+        let mut is_over = false;
+        let status = loop {
+            tokio::select! {
+                status = self.child.wait() => break status,
+                () = &mut reports, if !is_over => is_over = true,
+            }
+        };
+        if !is_over {
+            // What it said last may not be read yet.
+            let _ = tokio::time::timeout(LAST_REPORT_TIMEOUT, reports).await;
+        }
+        status
     }
 }
 
+impl Reports {
+    /// Reads all that there are. A worker that a client has taken over may say anything: what is no
+    /// report is the last that is read.
+    async fn read(&mut self, mut count: impl FnMut(Counters)) {
+        while let Ok((ReportKind::Counters, body)) = read_report(&mut self.0).await {
+            let Some(counters) = Counters::decode(&body) else {
+                return;
+            };
+            count(counters);
+        }
+    }
+}
+
+/// What an operator reads of a driver.
+fn description(snapshot: &Snapshot) -> String {
+    let names: Vec<&str> = snapshot.devices.iter().map(|d| d.name.as_str()).collect();
+    let version = snapshot.driver_version;
+    let (major, minor) = (version / 1000, version % 1000 / 10);
+    format!("{} (CUDA {major}.{minor})", names.join(", "))
+}
+
 /// Starts a worker and waits until its driver is started; also returns what it offers.
-async fn start(command: &WorkerCommand, candidate: &Candidate) -> Result<(Worker, String), String> {
+async fn start(
+    command: &WorkerCommand,
+    candidate: &Candidate,
+) -> Result<(Worker, Snapshot), String> {
     let text = |error: std::io::Error| format!("cannot start a worker: {error}");
     let (control, workers_end) = StdUnixStream::pair().map_err(text)?;
     control.set_nonblocking(true).map_err(text)?;
@@ -162,8 +216,8 @@ async fn start(command: &WorkerCommand, candidate: &Candidate) -> Result<(Worker
         .map_err(text)?;
     let control = UnixStream::from_std(control).map_err(text)?;
     let mut worker = Worker { child, control };
-    match tokio::time::timeout(WORKER_START_TIMEOUT, report(&mut worker.control)).await {
-        Ok(Ok(Ok(offer))) => Ok((worker, offer)),
+    match tokio::time::timeout(WORKER_START_TIMEOUT, offer(&mut worker.control)).await {
+        Ok(Ok(Ok(snapshot))) => Ok((worker, snapshot)),
         Ok(Ok(Err(reason))) => Err(reason),
         Ok(Err(_)) => Err(match worker.child.wait().await {
             Ok(status) => format!("the worker ends while the driver starts: {status}"),
@@ -176,12 +230,24 @@ async fn start(command: &WorkerCommand, candidate: &Candidate) -> Result<(Worker
     }
 }
 
-async fn report(control: &mut UnixStream) -> std::io::Result<Result<String, String>> {
+async fn offer(control: &mut UnixStream) -> std::io::Result<Result<Snapshot, String>> {
+    let (kind, body) = read_report(control).await?;
+    match kind {
+        ReportKind::Ready => match Snapshot::decode(&body) {
+            Some(snapshot) => Ok(Ok(snapshot)),
+            None => Err(std::io::ErrorKind::InvalidData.into()),
+        },
+        ReportKind::Failed => Ok(Err(String::from_utf8_lossy(&body).into_owned())),
+        ReportKind::Counters => Err(std::io::ErrorKind::InvalidData.into()),
+    }
+}
+
+async fn read_report(control: &mut UnixStream) -> std::io::Result<(ReportKind, Vec<u8>)> {
     let mut header = [0; REPORT_HEADER_BYTES];
     control.read_exact(&mut header).await?;
-    let header = ReportHeader::parse(header);
-    let mut text = vec![0; header.length];
-    control.read_exact(&mut text).await?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    Ok(if header.ready { Ok(text) } else { Err(text) })
+    let header = ReportHeader::parse(header).ok_or(std::io::ErrorKind::InvalidData)?;
+    // The length is within the limit of the kind, 1 MiB at most.
+    let mut body = vec![0; header.length];
+    control.read_exact(&mut body).await?;
+    Ok((header.kind, body))
 }

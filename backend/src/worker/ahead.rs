@@ -115,7 +115,7 @@ fn run(ahead: &Ahead, link: &Link, pending: &[u8], mut expected: u64) -> io::Res
                 return Ok(());
             }
         }
-        let count = link.stream.read(received.spare())?;
+        let count = link.read_stream(received.spare())?;
         if count == 0 {
             return Ok(());
         }
@@ -138,7 +138,7 @@ fn pass_payload(
             ahead.push(link, piece)?;
             continue;
         }
-        let count = link.stream.read(received.spare())?;
+        let count = link.read_stream(received.spare())?;
         if count == 0 {
             return Ok(false);
         }

@@ -4,12 +4,13 @@
 #![allow(non_snake_case, reason = "fields are named as in cuda.h")]
 
 use gvirtus_abi::{
-    CUDA_ARRAY_DESCRIPTOR, CUDA_ARRAY3D_DESCRIPTOR, CUDA_RESOURCE_DESC, CUDA_RESOURCE_DESC_v1_res,
-    CUDA_RESOURCE_DESC_v1_res_array, CUDA_RESOURCE_DESC_v1_res_linear,
-    CUDA_RESOURCE_DESC_v1_res_mipmap, CUDA_RESOURCE_DESC_v1_res_pitch2D,
-    CUDA_RESOURCE_DESC_v1_res_reserved, CUDA_RESOURCE_VIEW_DESC, CUDA_TEXTURE_DESC, CUaddress_mode,
-    CUarray, CUarray_format, CUdeviceptr, CUfilter_mode, CUmipmappedArray, CUmodule,
-    CUresourceViewFormat, CUresourcetype, CUresult, CUsurfref, CUtexref,
+    CUDA_ARRAY_DESCRIPTOR, CUDA_ARRAY3D_CUBEMAP, CUDA_ARRAY3D_DESCRIPTOR, CUDA_ARRAY3D_LAYERED,
+    CUDA_RESOURCE_DESC, CUDA_RESOURCE_DESC_v1_res, CUDA_RESOURCE_DESC_v1_res_array,
+    CUDA_RESOURCE_DESC_v1_res_linear, CUDA_RESOURCE_DESC_v1_res_mipmap,
+    CUDA_RESOURCE_DESC_v1_res_pitch2D, CUDA_RESOURCE_DESC_v1_res_reserved, CUDA_RESOURCE_VIEW_DESC,
+    CUDA_TEXTURE_DESC, CUaddress_mode, CUarray, CUarray_format, CUdeviceptr, CUfilter_mode,
+    CUmipmappedArray, CUmodule, CUresourceViewFormat, CUresourcetype, CUresult, CUsurfref,
+    CUtexref,
 };
 use gvirtus_protocol::command::{
     ArrayCreate, ArrayLevel, CopyBetween, GetGlobal, ReferenceAddress, ReferenceBorder,
@@ -20,6 +21,7 @@ use gvirtus_protocol::opcode;
 use zerocopy::little_endian::{U32, U64 as Word};
 
 use super::handles::ImageHandle;
+use super::holdings::Place;
 use super::images::c_name;
 use super::memory::Input;
 use super::named::{Words, word};
@@ -72,6 +74,7 @@ impl Session {
             self.driver
                 .cuArray3DCreate_v2(&raw mut array, &raw const descriptor)
         })?;
+        self.hold(Place::Array(array.0), array_bytes(&descriptor, 0));
         self.given(array.0)
     }
 
@@ -83,6 +86,9 @@ impl Session {
             self.driver
                 .cuMipmappedArrayCreate(&raw mut mipmap, &raw const descriptor, levels)
         })?;
+        let bytes = (0..levels.min(32)).map(|level| array_bytes(&descriptor, level));
+        let bytes = bytes.fold(0, u64::saturating_add);
+        self.hold(Place::Array(mipmap.0), bytes);
         self.given(mipmap.0)
     }
 
@@ -110,6 +116,12 @@ impl Session {
                 _ => self.driver.cuSurfObjectDestroy(handle),
             }
         })?;
+        if matches!(
+            header.opcode(),
+            opcode::cuArrayDestroy | opcode::cuMipmappedArrayDestroy
+        ) {
+            self.holdings.free(Place::Array(handle));
+        }
         Ok(Vec::new())
     }
 
@@ -295,6 +307,33 @@ fn array_descriptor(create: &ArrayCreate) -> CUDA_ARRAY3D_DESCRIPTOR {
         NumChannels: create.channels.get(),
         Flags: create.flags.get(),
     }
+}
+
+/// Bytes of a level's texels, without what a device adds between rows.
+fn array_bytes(descriptor: &CUDA_ARRAY3D_DESCRIPTOR, level: u32) -> u64 {
+    type F = CUarray_format;
+    let is_layered = descriptor.Flags & CUDA_ARRAY3D_LAYERED != 0;
+    let is_cubemap = descriptor.Flags & CUDA_ARRAY3D_CUBEMAP != 0;
+    let side = |texels: usize| (texels as u64 >> level).max(1);
+    let depth = match descriptor.Depth {
+        layers if is_layered || is_cubemap => (layers as u64).max(1),
+        depth => side(depth),
+    };
+    let channel_bytes = match descriptor.Format {
+        F::CU_AD_FORMAT_UNSIGNED_INT16 | F::CU_AD_FORMAT_SIGNED_INT16 | F::CU_AD_FORMAT_HALF => 2,
+        F::CU_AD_FORMAT_UNSIGNED_INT32 | F::CU_AD_FORMAT_SIGNED_INT32 | F::CU_AD_FORMAT_FLOAT => 4,
+        _ => 1,
+    };
+    [
+        side(descriptor.Width),
+        side(descriptor.Height),
+        depth,
+        descriptor.NumChannels.into(),
+    ]
+    .iter()
+    .fold(channel_bytes, |bytes: u64, factor| {
+        bytes.saturating_mul(*factor)
+    })
 }
 
 fn texture_descriptor(sampler: &Sampler) -> CUDA_TEXTURE_DESC {

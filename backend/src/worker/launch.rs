@@ -51,6 +51,7 @@ impl Session {
         }
         let function = kernel.function(self.driver, context)?;
         self.launched.add(context, number);
+        self.link.usage.launched();
         self.keep_parameters(parameters);
         if attributes.is_empty() {
             self.launch_plain(&launch, function, stream, parameter_bytes)?;

@@ -14,6 +14,7 @@ use zerocopy::IntoBytes;
 use super::ahead::{self, Ahead};
 use super::console::Console;
 use super::host_functions::Calls;
+use super::usage::Usage;
 
 /// What executor and waiters share.
 pub(super) struct Link {
@@ -25,6 +26,7 @@ pub(super) struct Link {
     /// Functions that run in the client.
     pub(super) calls: Calls,
     ahead: OnceLock<Arc<Ahead>>,
+    pub(super) usage: Arc<Usage>,
 }
 
 /// A reply whose payload is being written; nobody else can write meanwhile.
@@ -36,7 +38,11 @@ pub(super) struct PayloadReply<'a> {
 }
 
 impl Link {
-    pub(super) fn new(stream: Box<dyn Stream>, console: Option<Console>) -> Self {
+    pub(super) fn new(
+        stream: Box<dyn Stream>,
+        console: Option<Console>,
+        usage: Arc<Usage>,
+    ) -> Self {
         Self {
             stream,
             writer: Mutex::new(()),
@@ -44,15 +50,29 @@ impl Link {
             console,
             calls: Calls::default(),
             ahead: OnceLock::new(),
+            usage,
         }
     }
 
     /// Reads what the client sends, for the executor.
     pub(super) fn read(&self, to: &mut [u8]) -> io::Result<usize> {
         match self.ahead.get() {
-            None => self.stream.read(to),
+            None => self.read_stream(to),
             Some(ahead) => Ok(ahead.read(to)),
         }
+    }
+
+    /// Reads the connection itself.
+    pub(super) fn read_stream(&self, to: &mut [u8]) -> io::Result<usize> {
+        let count = self.stream.read(to)?;
+        self.usage.received(count);
+        Ok(count)
+    }
+
+    /// Writes all of it; the caller holds the writer.
+    fn write(&self, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        self.usage.sent(parts.iter().map(|part| part.len()).sum());
+        write_all_vectored(&*self.stream, parts)
     }
 
     /// From now on somebody else reads the connection, and [`Link::read`] gets it from there.
@@ -78,8 +98,7 @@ impl Link {
         let _writer = self.writer.lock();
         let header = ReplyHeader::host_function(call, status);
         let function = function.to_le_bytes();
-        let mut parts = [IoSlice::new(header.as_bytes()), IoSlice::new(&function)];
-        write_all_vectored(&*self.stream, &mut parts)
+        self.write(&mut [IoSlice::new(header.as_bytes()), IoSlice::new(&function)])
     }
 
     /// A posted command failed: the next reply tells it, unless an earlier failure is still untold.
@@ -98,8 +117,8 @@ impl Link {
         let _writer = self.writer.lock();
         let length = u32::try_from(body.len()).expect("bodies are far below 4 GiB");
         let header = ReplyHeader::new(sequence, status, self.take_deferred(), length, 0);
-        let mut parts = [IoSlice::new(header.as_bytes()), IoSlice::new(body)];
-        write_all_vectored(&*self.stream, &mut parts)
+        self.usage.answered();
+        self.write(&mut [IoSlice::new(header.as_bytes()), IoSlice::new(body)])
     }
 
     /// Begins to answer the command `sequence` with `payload_bytes` of payload; nothing is written
@@ -107,6 +126,7 @@ impl Link {
     pub(super) fn reply_with_payload(&self, sequence: u64, payload_bytes: u64) -> PayloadReply<'_> {
         let writer = self.writer.lock();
         let success = CUresult::CUDA_SUCCESS;
+        self.usage.answered();
         PayloadReply {
             link: self,
             header: ReplyHeader::new(sequence, success, self.take_deferred(), 0, payload_bytes),
@@ -132,8 +152,7 @@ impl Link {
         let _writer = self.writer.lock();
         let length = u32::try_from(text.len()).expect("pieces are short");
         let header = ReplyHeader::console(kind, length);
-        let mut parts = [IoSlice::new(header.as_bytes()), IoSlice::new(text)];
-        write_all_vectored(&*self.stream, &mut parts)
+        self.write(&mut [IoSlice::new(header.as_bytes()), IoSlice::new(text)])
     }
 
     fn take_deferred(&self) -> CUresult {
@@ -154,8 +173,7 @@ impl PayloadReply<'_> {
         };
         let trailer: [u8; TRAILER_BYTES] = last.unwrap_or_default().0.to_le_bytes();
         let trailer: &[u8] = if last.is_some() { &trailer } else { &[] };
-        let mut parts = [header, part, trailer].map(IoSlice::new);
-        write_all_vectored(&*self.link.stream, &mut parts)?;
+        (self.link).write(&mut [header, part, trailer].map(IoSlice::new))?;
         self.begun = true;
         Ok(())
     }

@@ -7,6 +7,7 @@ use zerocopy::FromBytes as _;
 use zerocopy::little_endian::U64 as Word;
 
 use super::error::{Failure, SessionError};
+use super::holdings::Place;
 use super::session::Session;
 use crate::driver::check;
 
@@ -94,17 +95,19 @@ impl Session {
                 check(unsafe {
                     (self.driver).cuMemAllocAsync(&raw mut address, bytes as usize, stream)
                 })?;
+                self.hold(Place::Address(address.0), bytes);
                 Ok(vec![Word::new(address.0)])
             }
             opcode::cuMemAllocFromPoolAsync => {
                 let [bytes, pool, stream] = input.exactly()?;
                 let pool = self.handles.pool(pool)?;
                 let stream = self.handles.stream(self.driver, stream)?;
-                let (mut address, bytes) = (CUdeviceptr::default(), bytes as usize);
+                let (mut address, size) = (CUdeviceptr::default(), bytes as usize);
                 // SAFETY: as above.
                 check(unsafe {
-                    (self.driver).cuMemAllocFromPoolAsync(&raw mut address, bytes, pool, stream)
+                    (self.driver).cuMemAllocFromPoolAsync(&raw mut address, size, pool, stream)
                 })?;
+                self.hold(Place::Address(address.0), bytes);
                 Ok(vec![Word::new(address.0)])
             }
             opcode::cuMemFreeAsync => {
@@ -112,6 +115,7 @@ impl Session {
                 let stream = self.handles.stream(self.driver, stream)?;
                 // SAFETY: what is not an allocation of this session's driver is refused by it.
                 check(unsafe { self.driver.cuMemFreeAsync(CUdeviceptr(address), stream) })?;
+                self.holdings.free(Place::Address(address));
                 Ok(Vec::new())
             }
             opcode::cuMemAddressReserve

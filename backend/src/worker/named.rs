@@ -16,6 +16,7 @@ use zerocopy::little_endian::U64 as Word;
 
 use super::error::{Failure, SessionError};
 use super::handles::{ImageHandle, KernelHandle, Owned};
+use super::holdings::Place;
 use super::images::c_name;
 use super::session::{Session, read, read_prefix};
 use crate::driver::check;
@@ -110,7 +111,7 @@ impl Session {
         match context.retained {
             0 => return Err(invalid.into()),
             1 => {
-                self.handles.end_context(self.driver, number);
+                self.end_context(number);
                 self.handles.contexts.remove(u32::from(number));
             }
             _ => context.retained -= 1,
@@ -122,6 +123,11 @@ impl Session {
             status => check(status)?,
         }
         Ok(Vec::new())
+    }
+
+    fn end_context(&mut self, number: u16) {
+        self.handles.end_context(self.driver, number);
+        self.holdings.end_context(number);
     }
 
     fn set_primary_flags(&self, set: &DeviceFlags) -> Words {
@@ -141,7 +147,7 @@ impl Session {
             .find(|(_, context)| context.retained > 0 && context.device == device)
             .and_then(|(number, _)| u16::try_from(number).ok());
         if let Some(number) = primary {
-            self.handles.end_context(self.driver, number);
+            self.end_context(number);
         }
         // SAFETY: no preconditions.
         check(unsafe { self.driver.cuDevicePrimaryCtxReset_v2(device) })?;
@@ -178,7 +184,7 @@ impl Session {
             Some(context) if context.retained == 0 => context.handle,
             _ => return Err(CUresult::CUDA_ERROR_INVALID_CONTEXT.into()),
         };
-        self.handles.end_context(self.driver, number);
+        self.end_context(number);
         self.handles.contexts.remove(u32::from(number));
         // SAFETY: nothing uses the context any more.
         check(unsafe { self.driver.cuCtxDestroy_v2(handle) })?;
@@ -332,14 +338,15 @@ impl Session {
         })
     }
 
-    fn allocate(&self, bytes: u64) -> Words {
+    fn allocate(&mut self, bytes: u64) -> Words {
         let mut address = CUdeviceptr::default();
         // SAFETY: the output is a local.
         check(unsafe { self.driver.cuMemAlloc_v2(&raw mut address, bytes as usize) })?;
+        self.hold(Place::Address(address.0), bytes);
         Ok(vec![Word::new(address.0)])
     }
 
-    fn allocate_pitch(&self, allocate: &AllocatePitch) -> Words {
+    fn allocate_pitch(&mut self, allocate: &AllocatePitch) -> Words {
         let (mut address, mut pitch) = (CUdeviceptr::default(), 0);
         // SAFETY: the outputs are locals.
         check(unsafe {
@@ -351,12 +358,22 @@ impl Session {
                 allocate.element_bytes.get(),
             )
         })?;
+        let bytes = (pitch as u64).saturating_mul(allocate.height.get());
+        self.hold(Place::Address(address.0), bytes);
         Ok(vec![Word::new(address.0), Word::new(pitch as u64)])
     }
 
-    fn free(&self, address: u64) -> Words {
+    /// Memory is allocated in the current context.
+    pub(super) fn hold(&mut self, place: Place, bytes: u64) {
+        if let Some(owner) = self.owner() {
+            self.holdings.allocate(place, owner, bytes);
+        }
+    }
+
+    fn free(&mut self, address: u64) -> Words {
         // SAFETY: what is not an allocation of this session's driver is refused by it.
         check(unsafe { self.driver.cuMemFree_v2(CUdeviceptr(address)) })?;
+        self.holdings.free(Place::Address(address));
         Ok(Vec::new())
     }
 }

@@ -5,15 +5,19 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use gvirtus_protocol::handshake::{Answer, Welcome};
+use gvirtus_protocol::limits::STATUS_INTERVAL;
 use gvirtus_protocol::snapshot::Snapshot;
 use gvirtus_transport::{Stream, from_descriptor, write_all_vectored};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::console::Console;
 use super::error::SessionError;
+use super::reporter::Reporter;
+use super::usage::Usage;
 use super::{session, snapshot};
 use crate::control::WorkerControl;
 use crate::driver::{Candidate, Driver};
@@ -94,19 +98,23 @@ fn session(prepared: Prepared) -> Result<(), SessionError> {
             return Ok(());
         }
     };
-    prepared.control.report(Ok(&description(&snapshot)))?;
+    prepared.control.report(Ok(&snapshot))?;
     let Some((session_id, descriptor)) = prepared.control.receive()? else {
         return Ok(());
     };
-    drop(prepared.control);
+    let usage = Arc::<Usage>::default();
+    let reporter = Arc::new(Reporter::new(prepared.control, Arc::clone(&usage)));
     let _span = tracing::info_span!("session", id = session_id).entered();
     let watched = descriptor.try_clone()?;
+    let watcher = Arc::clone(&reporter);
     std::thread::Builder::new()
         .name("gvirtus-monitor".into())
-        .spawn(move || watch(watched.as_fd()))?;
+        .spawn(move || watch(watched.as_fd(), &watcher))?;
     let stream = from_descriptor(descriptor)?;
     welcome(&*stream, session_id, snapshot)?;
-    session::serve(driver, stream, Some(prepared.console))
+    let result = session::serve(driver, stream, Some(prepared.console), &usage);
+    reporter.report();
+    result
 }
 
 fn start(candidate: &Candidate) -> Result<(&'static Driver, Snapshot), String> {
@@ -120,13 +128,6 @@ fn start(candidate: &Candidate) -> Result<(&'static Driver, Snapshot), String> {
         .map_err(|error| error.to_string())
 }
 
-fn description(snapshot: &Snapshot) -> String {
-    let names: Vec<&str> = snapshot.devices.iter().map(|d| d.name.as_str()).collect();
-    let version = snapshot.driver_version;
-    let (major, minor) = (version / 1000, version % 1000 / 10);
-    format!("{} (CUDA {major}.{minor})", names.join(", "))
-}
-
 fn welcome(stream: &dyn Stream, session_id: u64, snapshot: Snapshot) -> io::Result<()> {
     let welcome = Welcome {
         session_id,
@@ -136,13 +137,19 @@ fn welcome(stream: &dyn Stream, session_id: u64, snapshot: Snapshot) -> io::Resu
     write_all_vectored(stream, &mut [io::IoSlice::new(&message)])
 }
 
-/// Ends the process when its client is gone. The executor may be busy for long, and the device's
-/// memory is wanted back.
-fn watch(client: BorrowedFd<'_>) {
+/// Ends the process when its client is gone: the executor may be busy for long, and the device's
+/// memory is wanted back. Meanwhile tells the daemon what the session does.
+fn watch(client: BorrowedFd<'_>, reporter: &Reporter) {
+    let interval = Timespec {
+        tv_sec: STATUS_INTERVAL.as_secs() as i64,
+        tv_nsec: STATUS_INTERVAL.subsec_nanos().into(),
+    };
     loop {
         let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
         let mut descriptors = [PollFd::from_borrowed_fd(client, PollFlags::RDHUP)];
-        match poll(&mut descriptors, None) {
+        let polled = poll(&mut descriptors, Some(&interval));
+        reporter.report();
+        match polled {
             Ok(_) if descriptors[0].revents().intersects(gone) => exit(0),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => {

@@ -17,9 +17,11 @@ use super::copies::Request;
 use super::descriptors::Exports;
 use super::error::{Failure, SessionError};
 use super::handles::Handles;
+use super::holdings::{Holdings, Owner};
 use super::link::Link;
 use super::named::word;
 use super::regular::{Outputs, dispatch};
+use super::usage::Usage;
 use super::wait::Launched;
 use super::waiters::Waiters;
 use crate::driver::Driver;
@@ -29,6 +31,7 @@ use crate::limits::RECEIVE_BUFFER_BYTES;
 pub(super) struct Session {
     pub(super) driver: &'static Driver,
     pub(super) handles: Handles,
+    pub(super) holdings: Holdings,
     pub(super) link: Arc<Link>,
     pub(super) waiters: Waiters,
     pub(super) launched: Launched,
@@ -47,11 +50,13 @@ pub(super) fn serve(
     driver: &'static Driver,
     stream: Box<dyn Stream>,
     console: Option<Console>,
+    usage: &Arc<Usage>,
 ) -> Result<(), SessionError> {
     let mut session = Session {
         driver,
         handles: Handles::new(),
-        link: Arc::new(Link::new(stream, console)),
+        holdings: Holdings::new(Arc::clone(usage)),
+        link: Arc::new(Link::new(stream, console, Arc::clone(usage))),
         waiters: Waiters::new(driver),
         launched: Launched::default(),
         parameters: Vec::new(),
@@ -61,6 +66,7 @@ pub(super) fn serve(
     let mut expected = 1;
     loop {
         while let Some(command) = received.command(expected)? {
+            usage.commands(expected);
             expected += 1;
             let Command { header, body } = command;
             let opcode = header.opcode();
@@ -114,6 +120,14 @@ pub(super) fn serve(
 }
 
 impl Session {
+    /// To whom memory belongs that is allocated in the current context.
+    pub(super) fn owner(&mut self) -> Option<Owner> {
+        let context = self.handles.current;
+        let device = self.handles.current().ok()?.device;
+        let device = u32::try_from(device.0).ok()?;
+        Some(Owner { device, context })
+    }
+
     /// Lets another thread read the connection, so that the end of a function in the client is
     /// heard whatever the executor is doing.
     pub(super) fn read_ahead(

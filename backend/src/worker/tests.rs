@@ -3,6 +3,7 @@
 
 use std::io::{IoSlice, Read as _};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
@@ -44,7 +45,9 @@ impl Client {
         Self {
             socket,
             sequence: 0,
-            session: std::thread::spawn(move || serve(driver, Box::new(stream), None)),
+            session: std::thread::spawn(move || {
+                serve(driver, Box::new(stream), None, &Arc::default())
+            }),
         }
     }
 

@@ -5,7 +5,7 @@
 use gvirtus_abi::{
     CUdeviceptr, CUmemAccess_flags, CUmemAccessDesc, CUmemAllocationGranularity_flags,
     CUmemAllocationHandleType, CUmemAllocationProp, CUmemAllocationProp_v1_allocFlags,
-    CUmemAllocationType, CUmemGenericAllocationHandle, CUmemLocation, CUresult,
+    CUmemAllocationType, CUmemGenericAllocationHandle, CUmemLocation, CUmemLocationType, CUresult,
 };
 use gvirtus_protocol::opcode::{self, Opcode};
 use zerocopy::little_endian::U64 as Word;
@@ -64,9 +64,10 @@ impl Session {
             }
             opcode::cuMemUnmap => {
                 let [address, bytes] = input.exactly()?;
-                let address = CUdeviceptr(address);
+                let start = CUdeviceptr(address);
                 // SAFETY: the driver refuses what is not mapped.
-                check(unsafe { self.driver.cuMemUnmap(address, bytes as usize) })?;
+                check(unsafe { self.driver.cuMemUnmap(start, bytes as usize) })?;
+                self.holdings.unmap(address, bytes);
                 Ok(Vec::new())
             }
             opcode::cuMemSetAccess => self.set_access(input),
@@ -107,11 +108,16 @@ impl Session {
             opcode::cuMemCreate => {
                 let [bytes, flags, kind, place, id, property_flags] = input.exactly()?;
                 let properties = properties([kind, place, id, property_flags])?;
-                let (mut handle, bytes) = (0, bytes as usize);
+                let (mut handle, size) = (0, bytes as usize);
                 // SAFETY: the output and the properties are locals.
                 check(unsafe {
-                    (self.driver).cuMemCreate(&raw mut handle, bytes, &raw const properties, flags)
+                    (self.driver).cuMemCreate(&raw mut handle, size, &raw const properties, flags)
                 })?;
+                if let (CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE, Ok(device)) =
+                    (properties.location.r#type, narrow(id))
+                {
+                    self.holdings.create(handle, device, bytes);
+                }
                 *self.handles.allocations.entry(handle).or_default() += 1;
                 word(handle)
             }
@@ -124,17 +130,19 @@ impl Session {
                 *references -= 1;
                 if *references == 0 {
                     self.handles.allocations.remove(&handle);
+                    self.holdings.release(handle);
                 }
                 Ok(Vec::new())
             }
             opcode::cuMemMap => {
                 let [address, bytes, offset, handle, flags] = input.exactly()?;
                 let device = self.allocation_properties(handle)?.location;
-                let (bytes, offset) = (bytes as usize, offset as usize);
-                let address = CUdeviceptr(address);
+                let (size, offset) = (bytes as usize, offset as usize);
+                let start = CUdeviceptr(address);
                 // SAFETY: a handle of the session's; the driver refuses other addresses than
                 // reserved ones.
-                check(unsafe { (self.driver).cuMemMap(address, bytes, offset, handle, flags) })?;
+                check(unsafe { (self.driver).cuMemMap(start, size, offset, handle, flags) })?;
+                self.holdings.map(address, bytes, handle);
                 word(id(&device))
             }
             opcode::cuMemGetAllocationPropertiesFromHandle => {
@@ -155,11 +163,12 @@ impl Session {
             opcode::cuMemRetainAllocationHandle => {
                 let [address] = input.exactly()?;
                 let mut handle = 0;
-                let address = std::ptr::with_exposed_provenance_mut(address as usize);
+                let mapped = std::ptr::with_exposed_provenance_mut(address as usize);
                 // SAFETY: the output is a local; the address is only looked up.
                 check(unsafe {
-                    (self.driver).cuMemRetainAllocationHandle(&raw mut handle, address)
+                    (self.driver).cuMemRetainAllocationHandle(&raw mut handle, mapped)
                 })?;
+                self.holdings.retain(handle, address);
                 *self.handles.allocations.entry(handle).or_default() += 1;
                 word(handle)
             }
