@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `gvirtus devices`: what an endpoint offers.
 
-use std::fmt::Write as _;
-use std::io::{IoSlice, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use clap::Args;
-use gvirtus_abi::CUdevice_attribute as Attribute;
-use gvirtus_protocol::handshake::{
-    ClientIdentity, Hello, PREAMBLE_BYTES, Welcome, read_server_preamble,
-};
 use gvirtus_protocol::snapshot::Device;
-use gvirtus_transport::{Endpoint, Stream, connect, parse_list, write_all_vectored};
+use gvirtus_transport::{Endpoint, parse_list};
 use serde_json::{Value, json};
 
+use crate::connection::StatusConnection;
+use crate::figures::DeviceFigures;
 use crate::private_backend::PrivateBackend;
+use crate::text::{self, Align, compute_capability, cuda_version, uuid};
 
 /// Lists the devices that an endpoint offers.
 ///
@@ -44,6 +42,7 @@ struct Offer {
     index: usize,
     driver_version: i32,
     device: Device,
+    figures: DeviceFigures,
 }
 
 impl DevicesArgs {
@@ -74,93 +73,17 @@ impl DevicesArgs {
 }
 
 fn ask(endpoint: &Endpoint, shown_as: String, offers: &mut Vec<Offer>) -> Result<()> {
-    let stream = connect(endpoint)?;
-    let welcome = handshake(&*stream).with_context(|| format!("cannot ask {endpoint}"))?;
-    let driver_version = welcome.snapshot.driver_version;
-    offers.extend(
-        welcome
-            .snapshot
-            .devices
-            .into_iter()
-            .enumerate()
-            .map(|(index, device)| Offer {
-                endpoint: shown_as.clone(),
-                index,
-                driver_version,
-                device,
-            }),
-    );
+    let (_, snapshot) = StatusConnection::open(endpoint, "gvirtus devices")?;
+    let driver_version = snapshot.driver_version;
+    let devices = snapshot.devices.into_iter().enumerate();
+    offers.extend(devices.map(|(index, device)| Offer {
+        endpoint: shown_as.clone(),
+        index,
+        driver_version,
+        device,
+        figures: DeviceFigures::default(),
+    }));
     Ok(())
-}
-
-fn handshake(stream: &dyn Stream) -> Result<Welcome> {
-    let identity = ClientIdentity {
-        pid: std::process::id(),
-        host: rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
-        program: "gvirtus devices".to_owned(),
-    };
-    let hello = Hello::new(identity, credentials()?).encode();
-    write_all_vectored(stream, &mut [IoSlice::new(&hello)])?;
-    let mut preamble = [0; PREAMBLE_BYTES];
-    read_exact(stream, &mut preamble)?;
-    let announced = read_server_preamble(&preamble)?;
-    let mut body = vec![0; announced.length];
-    read_exact(stream, &mut body)?;
-    Ok(Welcome::decode(announced, &body)?)
-}
-
-/// The token that the client library would show too.
-fn credentials() -> Result<Vec<u8>> {
-    if let Some(token) = std::env::var_os("GVIRTUS_TOKEN") {
-        return Ok(token.into_encoded_bytes());
-    }
-    match std::env::var_os("GVIRTUS_TOKEN_FILE") {
-        Some(path) => std::fs::read(&path)
-            .with_context(|| format!("cannot read GVIRTUS_TOKEN_FILE {}", path.display())),
-        None => Ok(Vec::new()),
-    }
-}
-
-fn read_exact(stream: &dyn Stream, mut buffer: &mut [u8]) -> Result<()> {
-    while !buffer.is_empty() {
-        match stream.read(buffer)? {
-            0 => bail!("the backend closed the connection"),
-            count => buffer = &mut buffer[count..],
-        }
-    }
-    Ok(())
-}
-
-impl Offer {
-    fn compute_capability(&self) -> String {
-        let part = |attribute: Attribute| self.device.attribute(attribute.0).unwrap_or(0);
-        let major = part(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
-        let minor = part(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
-        format!("{major}.{minor}")
-    }
-
-    /// As NVIDIA's tools write it.
-    fn uuid(&self) -> String {
-        let mut text = String::from("GPU-");
-        for (index, byte) in self.device.uuid.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                text.push('-');
-            }
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
-    }
-
-    fn cuda_version(&self) -> String {
-        format!(
-            "{}.{}",
-            self.driver_version / 1000,
-            self.driver_version % 1000 / 10
-        )
-    }
 }
 
 fn to_json(offers: &[Offer]) -> Result<String> {
@@ -171,11 +94,13 @@ fn to_json(offers: &[Offer]) -> Result<String> {
                 "endpoint": offer.endpoint,
                 "index": offer.index,
                 "name": offer.device.name,
-                "uuid": offer.uuid(),
+                "uuid": uuid(&offer.device),
                 "total_memory_bytes": offer.device.total_memory_bytes,
-                "compute_capability": offer.compute_capability(),
+                "memory_used_bytes": offer.figures.memory_used_bytes,
+                "utilisation_percent": offer.figures.utilisation_percent,
+                "compute_capability": compute_capability(&offer.device),
                 "pci_bus_id": offer.device.pci_bus_id,
-                "cuda_version": offer.cuda_version(),
+                "cuda_version": cuda_version(offer.driver_version),
             })
         })
         .collect();
@@ -187,32 +112,26 @@ fn to_table(offers: &[Offer]) -> String {
         return "no devices\n".to_owned();
     }
     let head = [
-        "INDEX", "NAME", "MEMORY", "COMPUTE", "CUDA", "UUID", "ENDPOINT",
+        "INDEX", "NAME", "MEMORY", "USED", "UTIL", "COMPUTE", "CUDA", "UUID", "ENDPOINT",
     ];
-    let mut rows = vec![head.map(str::to_owned)];
+    let unknown = || "–".to_owned();
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(offers.iter().map(|offer| {
-        [
+        let DeviceFigures {
+            memory_used_bytes,
+            utilisation_percent,
+        } = offer.figures;
+        vec![
             offer.index.to_string(),
             offer.device.name.clone(),
             format!("{} MiB", offer.device.total_memory_bytes >> 20),
-            offer.compute_capability(),
-            offer.cuda_version(),
-            offer.uuid(),
+            memory_used_bytes.map_or_else(unknown, |bytes| format!("{} MiB", bytes >> 20)),
+            utilisation_percent.map_or_else(unknown, |percent| format!("{percent}%")),
+            compute_capability(&offer.device),
+            cuda_version(offer.driver_version),
+            uuid(&offer.device),
             offer.endpoint.clone(),
         ]
     }));
-    let widths: Vec<usize> = (0..head.len())
-        .map(|c| rows.iter().map(|row| row[c].len()).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+    text::table(&[Align::Left; 9], &rows)
 }

@@ -2,12 +2,16 @@
 //! `gvirtus`: use a GPU that is somewhere else, as if it were here.
 
 mod bench;
+mod connection;
 mod devices;
+mod figures;
 mod installation;
 mod log;
 mod private_backend;
 mod run;
 mod serve;
+mod text;
+mod top;
 
 use std::process::ExitCode;
 
@@ -27,6 +31,7 @@ enum Command {
     Devices(devices::DevicesArgs),
     Run(run::RunArgs),
     Serve(serve::ServeArgs),
+    Top(top::TopArgs),
     #[command(hide = true)]
     Worker(serve::WorkerArgs),
 }
@@ -38,6 +43,7 @@ fn main() -> ExitCode {
         Command::Devices(args) => args.run(),
         Command::Run(args) => args.run(),
         Command::Serve(args) => args.run(),
+        Command::Top(args) => args.run(),
         Command::Worker(args) => args.run(),
     };
     result.unwrap_or_else(|error| {

@@ -2,7 +2,8 @@
 //! What this process has sent and received, for people who measure.
 //!
 //! With `GVIRTUS_STATISTICS=/path` set, one JSON object is written there when the process ends:
-//! `{"calls":…,"posted":…,"round_trips":…,"sent_bytes":…,"received_bytes":…}`.
+//! `{"calls":…,"posted":…,"round_trips":…,"sent_bytes":…,"received_bytes":…,"unsupported":{…}}`.
+//! The last member has the functions that were called and are not supported, and how often.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -87,9 +88,16 @@ pub fn write_statistics() {
         sent_bytes,
         received_bytes,
     } = statistics();
+    // Names of functions are plain text.
+    let unsupported: Vec<String> = gvirtus_driver_face::unsupported_calls()
+        .iter()
+        .map(|(name, calls)| format!("\"{name}\":{calls}"))
+        .collect();
     let text = format!(
         "{{\"calls\":{calls},\"posted\":{posted},\"round_trips\":{round_trips},\
-         \"sent_bytes\":{sent_bytes},\"received_bytes\":{received_bytes}}}\n"
+         \"sent_bytes\":{sent_bytes},\"received_bytes\":{received_bytes},\
+         \"unsupported\":{{{}}}}}\n",
+        unsupported.join(",")
     );
     if let Err(error) = std::fs::write(&path, text) {
         gvirtus_driver_face::log!(Warn, "cannot write {}: {error}", path.display());

@@ -7,9 +7,10 @@ use std::os::unix::net::UnixStream;
 
 use gvirtus_protocol::frame::CommandHeader;
 use gvirtus_protocol::handshake::{
-    ClientIdentity, HandshakeError, Hello, PREAMBLE_BYTES, Welcome, read_server_preamble,
+    ClientIdentity, HandshakeError, Hello, PREAMBLE_BYTES, Purpose, Welcome, read_server_preamble,
 };
 use gvirtus_protocol::opcode::Opcode;
+use gvirtus_protocol::status::{LENGTH_BYTES, Picture, QUESTION};
 
 use crate::{Daemon, LIMIT};
 
@@ -33,6 +34,14 @@ pub fn hello() -> Hello {
         program: "peer".into(),
     };
     Hello::new(client, Vec::new())
+}
+
+/// The hello of a client that watches.
+pub fn status_hello() -> Hello {
+    Hello {
+        purpose: Purpose::Status,
+        ..hello()
+    }
 }
 
 /// A command's header and body.
@@ -115,6 +124,25 @@ impl Peer {
         let mut body = vec![0; announced.length];
         self.read_exact(&mut body)?;
         Welcome::decode(announced, &body)
+    }
+
+    /// Asks for the daemon's sessions, after the answer to [`status_hello`].
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::Malformed`] if there is no picture.
+    pub fn picture(&mut self) -> Result<Picture, HandshakeError> {
+        let malformed = HandshakeError::Malformed;
+        self.send(&QUESTION)
+            .map_err(|_| HandshakeError::Malformed)?;
+        let mut length = [0; LENGTH_BYTES];
+        self.read_exact(&mut length)?;
+        let Ok(length) = Picture::length(length) else {
+            return Err(malformed);
+        };
+        let mut body = vec![0; length];
+        self.read_exact(&mut body)?;
+        Picture::decode(&body).map_err(|_| malformed)
     }
 
     fn read_exact(&mut self, bytes: &mut [u8]) -> Result<(), HandshakeError> {
