@@ -22,6 +22,8 @@ const STRIP_LIMIT: Duration = Duration::from_secs(60);
 const CHECK_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 const GPU_CHECK: &str = "xtask/assets/gpu-check";
+const GPU_CHECK_PROGRAMS: &str = "xtask/assets/gpu_check_programs.py";
+const GPU_PROGRAMS: &str = "xtask/assets/gpu-programs";
 const README: &str = "xtask/assets/dist-README.md";
 
 /// `cargo xtask dist`.
@@ -77,6 +79,11 @@ fn assemble(workspace: &Workspace) -> Result<PathBuf> {
     }
     let root = workspace.root();
     put(&root.join(GPU_CHECK), "gpu-check")?;
+    put(&root.join(GPU_CHECK_PROGRAMS), "gpu_check_programs.py")?;
+    for program in files(&root.join(GPU_PROGRAMS))? {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        put(&program, &format!("gpu-programs/{name}"))?;
+    }
     put(&root.join(README), "README.md")?;
     put(&root.join("LICENSE"), "LICENSE")?;
     let size = size(&folder)?;
@@ -89,6 +96,21 @@ fn assemble(workspace: &Workspace) -> Result<PathBuf> {
         terminal::bytes(MAXIMUM_BYTES)
     );
     Ok(folder)
+}
+
+/// The files in a folder.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.context("cannot read a folder")?.path();
+        if path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<PathBuf> {

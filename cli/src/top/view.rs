@@ -12,8 +12,7 @@ use super::columns::{Column, Order, columns, device_cells, device_titles};
 use super::model::{Backend, Device, Model};
 use crate::text::Align;
 
-const HELP: &str = "\
- q, Esc, Ctrl-C   end
+const HELP: &str = " q, Esc, Ctrl-C   end
  ← →, s           sort by another column
  r                sort the other way round
  ↑ ↓, PgUp PgDn   other sessions
@@ -26,6 +25,8 @@ const HELP: &str = "\
  TRIPS/S   calls that waited for an answer";
 const HELP_WIDTH: u16 = 48;
 const PAGE_ROWS: isize = 10;
+/// Most cells of a device's name.
+const NAME_WIDTH: u16 = 32;
 /// Cells of a device's memory bar.
 const BAR_CELLS: usize = 12;
 
@@ -213,7 +214,9 @@ fn draw_devices(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let widths = titles.iter().enumerate().map(|(index, (title, _))| {
         let texts = cells.iter().map(|cells| &*cells[index]).chain([*title]);
         match index {
-            1 => Constraint::Max(width(texts)),
+            1 => Constraint::Length(width(texts).min(NAME_WIDTH)),
+            // Only where there are several backends.
+            5 => Constraint::Fill(1),
             _ => Constraint::Length(width(texts)),
         }
     });

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the programs of this folder share: checks that return a few numbers each, and are timed.
 
-Every program runs by itself: `python3 cupy_arrays.py`. It writes one line `@ {json}` for itself and
-one for each check, whatever its libraries print between them. A check that fails does not end the
-program. `gpu-check` runs each program natively and remoted and compares the numbers.
+Every program runs by itself: `python3 cupy_arrays.py [CHECK …]`. It writes one line `@ {json}`
+for itself and one for each check, whatever its libraries print between them. A check that fails
+does not end the program. `gpu-check` runs each program natively and remoted and compares the numbers.
+Where there is no GPU, `GPU_CHECK_DEVICE=cpu` tries the programs of PyTorch, Triton and JAX
+themselves.
 """
 import contextlib
 import importlib
@@ -16,7 +18,8 @@ import traceback
 
 # Runs after the first one, of which the fastest counts.
 REPETITIONS = 3
-MESSAGE_LENGTH = 300
+MESSAGE_LENGTH = 200
+DEVICE = os.environ.get("GPU_CHECK_DEVICE", "cuda")
 
 _checks = []
 

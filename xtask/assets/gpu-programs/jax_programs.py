@@ -5,14 +5,15 @@ import os
 
 # Most of the device's memory at the first call would leave none for the run beside this one.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-os.environ.setdefault("JAX_PLATFORMS", "cuda")
 
 import harness
+
+os.environ.setdefault("JAX_PLATFORMS", harness.DEVICE)
 
 jax, np = harness.need("jax", "numpy")
 jnp, lax = harness.need("jax.numpy", "jax.lax")
 try:
-    jax.devices("cuda")
+    jax.devices(harness.DEVICE)
 except Exception as error:
     harness.skip("JAX sees no device: %s" % harness.shorten(error))
 

@@ -4,14 +4,18 @@
 import harness
 
 torch, np = harness.need("torch", "numpy")
-if not torch.cuda.is_available():
+if harness.DEVICE == "cuda" and not torch.cuda.is_available():
     harness.skip("PyTorch sees no device")
-device = torch.device("cuda")
+device = torch.device(harness.DEVICE)
 SIDE = 2048
 
 
 def summary(tensor):
     return harness.summary(tensor.detach().double().cpu().numpy())
+
+
+def device_name():
+    return torch.cuda.get_device_name() if harness.DEVICE == "cuda" else harness.DEVICE
 
 
 def matrix(dtype, rows=SIDE, columns=SIDE, seed=1):
@@ -80,4 +84,4 @@ def matrix_times_vector():
 
 if __name__ == "__main__":
     harness.main(package="torch " + torch.__version__, cuda=torch.version.cuda,
-                 device=torch.cuda.get_device_name())
+                 device=device_name())

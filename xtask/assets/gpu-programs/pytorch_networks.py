@@ -4,16 +4,20 @@
 import harness
 
 torch, np = harness.need("torch", "numpy")
-if not torch.cuda.is_available():
+if harness.DEVICE == "cuda" and not torch.cuda.is_available():
     harness.skip("PyTorch sees no device")
 nn, functional = torch.nn, torch.nn.functional
-device = torch.device("cuda")
+device = torch.device(harness.DEVICE)
 torch.backends.cudnn.allow_tf32 = False
 torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def summary(tensor):
     return harness.summary(tensor.detach().double().cpu().numpy())
+
+
+def device_name():
+    return torch.cuda.get_device_name() if harness.DEVICE == "cuda" else harness.DEVICE
 
 
 def numbers(*shape, seed=1):
@@ -89,4 +93,4 @@ def training_steps():
 
 if __name__ == "__main__":
     harness.main(package="torch " + torch.__version__, cuda=torch.version.cuda,
-                 cudnn=torch.backends.cudnn.version(), device=torch.cuda.get_device_name())
+                 cudnn=torch.backends.cudnn.version(), device=device_name())

@@ -4,13 +4,17 @@
 import harness
 
 torch, np = harness.need("torch", "numpy")
-if not torch.cuda.is_available():
+if harness.DEVICE == "cuda" and not torch.cuda.is_available():
     harness.skip("PyTorch sees no device")
-device = torch.device("cuda")
+device = torch.device(harness.DEVICE)
 
 
 def summary(tensor):
     return harness.summary(tensor.detach().double().cpu().numpy())
+
+
+def device_name():
+    return torch.cuda.get_device_name() if harness.DEVICE == "cuda" else harness.DEVICE
 
 
 def numbers(*shape, seed=1):
@@ -143,4 +147,4 @@ def many_small_kernels():
 
 if __name__ == "__main__":
     harness.main(package="torch " + torch.__version__, cuda=torch.version.cuda,
-                 device=torch.cuda.get_device_name())
+                 device=device_name())

@@ -7,10 +7,10 @@ import contextlib
 import harness
 
 torch, np = harness.need("torch", "numpy")
-if not torch.cuda.is_available():
+if harness.DEVICE == "cuda" and not torch.cuda.is_available():
     harness.skip("PyTorch sees no device")
 nn, functional = torch.nn, torch.nn.functional
-device = torch.device("cuda")
+device = torch.device(harness.DEVICE)
 torch.backends.cuda.matmul.allow_tf32 = False
 
 WORDS, WIDTH, HEADS, LENGTH, BATCH = 256, 128, 4, 64, 16
@@ -18,6 +18,10 @@ WORDS, WIDTH, HEADS, LENGTH, BATCH = 256, 128, 4, 64, 16
 
 def summary(tensor):
     return harness.summary(tensor.detach().double().cpu().numpy())
+
+
+def device_name():
+    return torch.cuda.get_device_name() if harness.DEVICE == "cuda" else harness.DEVICE
 
 
 def numbers(*shape, seed=1):
@@ -68,7 +72,8 @@ def train(steps, autocast):
     text = text_to_learn()
     losses = []
     for _ in range(steps):
-        with torch.autocast("cuda", torch.bfloat16) if autocast else contextlib.nullcontext():
+        mode = torch.autocast(harness.DEVICE, torch.bfloat16) if autocast else None
+        with mode or contextlib.nullcontext():
             seen = model(text[:, :-1])
             loss = functional.cross_entropy(seen.float().flatten(0, 1), text[:, 1:].flatten())
         optimiser.zero_grad(set_to_none=True)
@@ -130,4 +135,4 @@ def a_compiled_function():
 
 if __name__ == "__main__":
     harness.main(package="torch " + torch.__version__, cuda=torch.version.cuda,
-                 device=torch.cuda.get_device_name())
+                 device=device_name())

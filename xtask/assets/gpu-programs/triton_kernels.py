@@ -8,13 +8,17 @@ import harness
 os.environ.setdefault("TRITON_CACHE_DIR", harness.scratch("triton"))
 triton, torch, np = harness.need("triton", "torch", "numpy")
 tl = harness.need("triton.language")
-if not torch.cuda.is_available():
+if harness.DEVICE == "cuda" and not torch.cuda.is_available():
     harness.skip("PyTorch sees no device")
-device = torch.device("cuda")
+device = torch.device(harness.DEVICE)
 
 
 def summary(tensor):
     return harness.summary(tensor.detach().double().cpu().numpy())
+
+
+def device_name():
+    return torch.cuda.get_device_name() if harness.DEVICE == "cuda" else harness.DEVICE
 
 
 def numbers(*shape, seed=1):
@@ -93,4 +97,4 @@ def atomic_operations():
 
 if __name__ == "__main__":
     harness.main(package="triton %s on torch %s" % (triton.__version__, torch.__version__),
-                 device=torch.cuda.get_device_name())
+                 device=device_name())
