@@ -20,8 +20,8 @@
 //! ```
 //!
 //! All integers are little-endian. [`handshake`] describes the opening, [`frame`] what follows it,
-//! [`command`] the bodies, [`status`] what a daemon tells of its sessions. Everything read from the peer is checked against [`limits`] before
-//! anything is allocated.
+//! [`command`] the bodies; [`status`] is what a daemon tells of its sessions. Everything read from
+//! the peer is checked against [`limits`] before anything is allocated.
 
 #![forbid(unsafe_code)]
 
