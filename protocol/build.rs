@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use gvirtus_abi::table::{Function, Travel, driver_api};
+use gvirtus_nvml_abi::table::NVML;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -44,6 +45,7 @@ fn main() {
         }
         hash.row(function, opcode);
     }
+    hash.bytes(NVML.as_bytes());
     write!(
         text,
         "pub(crate) const fn table_name(opcode: u16) -> Option<&'static str> {{\n    match opcode {{\n{names}        \

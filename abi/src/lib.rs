@@ -4,7 +4,6 @@
 
 #![forbid(unsafe_code)]
 
-mod c_types;
 mod scalar;
 pub mod table;
 mod types;

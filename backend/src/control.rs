@@ -6,6 +6,8 @@
 //! worker ──▶ daemon   1 byte: what; 4 bytes: length; 0 ready: what it offers, 1 failed: why not
 //! daemon ──▶ worker   8 bytes: number of the session; with them the client's connection
 //! worker ──▶ daemon   as above, 2 counters: what the session has done so far; again and again
+//! worker ──▶ daemon   as above, 3 question, of one that serves NVML: who else is there?
+//! daemon ──▶ worker   4 bytes: length; the sessions with CUDA, each as [`Neighbour`] writes it
 //! ```
 //!
 //! A worker starts its driver before there is a client for it, which takes NVIDIA's driver a good
@@ -24,7 +26,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, send, sendmsg,
 };
 
-use crate::limits::{COUNTERS_BYTES_MAX, REASON_BYTES_MAX};
+use crate::limits::{COUNTERS_BYTES_MAX, PROGRAM_NAME_BYTES_MAX, REASON_BYTES_MAX};
 
 /// Bytes before the body of a worker's message.
 pub(crate) const REPORT_HEADER_BYTES: usize = 5;
@@ -42,6 +44,8 @@ pub(crate) enum ReportKind {
     Failed = 1,
     /// The session goes on; the body are [`Counters`].
     Counters = 2,
+    /// It serves NVML and asks for its neighbours; there is no body.
+    Question = 3,
 }
 
 /// The beginning of a worker's message.
@@ -61,11 +65,63 @@ impl ReportHeader {
             0 => (ReportKind::Ready, HANDSHAKE_BYTES_MAX),
             1 => (ReportKind::Failed, REASON_BYTES_MAX),
             2 => (ReportKind::Counters, COUNTERS_BYTES_MAX),
+            3 => (ReportKind::Question, 0),
             _ => return None,
         };
         let length = u32::from_le_bytes(length) as usize;
         (length <= length_max).then_some(Self { kind, length })
     }
+}
+
+/// A session with CUDA, as the daemon tells a worker that serves NVML.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Neighbour {
+    /// Process id of the worker.
+    pub(crate) worker: u32,
+    /// Process id of the client on its host, as it says.
+    pub(crate) pid: u32,
+    /// Whether it is on the host of the client that asks.
+    pub(crate) same_host: bool,
+    /// The client's program, as it says; at most [`PROGRAM_NAME_BYTES_MAX`] bytes.
+    pub(crate) program: String,
+}
+
+impl Neighbour {
+    /// Worker, pid, whether it is on the same host, length of the program's name, the name.
+    fn write(&self, message: &mut Vec<u8>) {
+        let program = &self.program;
+        let program = &program[..program.floor_char_boundary(PROGRAM_NAME_BYTES_MAX)];
+        message.extend(self.worker.to_le_bytes());
+        message.extend(self.pid.to_le_bytes());
+        message.push(u8::from(self.same_host));
+        message.push(u8::try_from(program.len()).expect("cut above"));
+        message.extend(program.as_bytes());
+    }
+
+    fn read(message: &mut &[u8]) -> Option<Self> {
+        let (worker, rest) = message.split_first_chunk()?;
+        let (pid, rest) = rest.split_first_chunk()?;
+        let ([same_host, length], rest) = rest.split_first_chunk()?;
+        let (program, rest) = rest.split_at_checked(usize::from(*length))?;
+        *message = rest;
+        Some(Self {
+            worker: u32::from_le_bytes(*worker),
+            pid: u32::from_le_bytes(*pid),
+            same_host: *same_host != 0,
+            program: String::from_utf8_lossy(program).into_owned(),
+        })
+    }
+}
+
+/// The daemon's answer to [`ReportKind::Question`].
+pub(crate) fn neighbours_message(neighbours: &[Neighbour]) -> Vec<u8> {
+    let mut message = vec![0; 4];
+    for neighbour in neighbours {
+        neighbour.write(&mut message);
+    }
+    let length = u32::try_from(message.len() - 4).unwrap_or(0);
+    message[..4].copy_from_slice(&length.to_le_bytes());
+    message
 }
 
 /// Header and body.
@@ -103,6 +159,17 @@ impl WorkerControl {
             let _ = self.0.shutdown(std::net::Shutdown::Write);
             Err(io::ErrorKind::WriteZero.into())
         }
+    }
+
+    /// Asks the daemon for the sessions with CUDA.
+    pub(crate) fn neighbours(&self) -> io::Result<Vec<Neighbour>> {
+        (&self.0).write_all(&message(ReportKind::Question, &[]))?;
+        let mut length = [0; 4];
+        (&self.0).read_exact(&mut length)?;
+        let mut message = vec![0; u32::from_le_bytes(length) as usize];
+        (&self.0).read_exact(&mut message)?;
+        let mut rest = &message[..];
+        Ok(std::iter::from_fn(|| Neighbour::read(&mut rest)).collect())
     }
 
     /// Waits for a client; nothing if the daemon has none.
@@ -195,6 +262,19 @@ mod tests {
         assert_eq!(kind, ReportKind::Counters);
         assert_eq!(Counters::decode(&body), Some(counters.clone()));
 
+        let neighbour = |pid, program: &str| Neighbour {
+            worker: pid + 1,
+            pid,
+            same_host: pid == 1,
+            program: program.to_owned(),
+        };
+        let neighbours = [neighbour(1, "train"), neighbour(5, "")];
+        (&daemon)
+            .write_all(&neighbours_message(&neighbours))
+            .expect("open");
+        assert_eq!(worker.neighbours().expect("open"), neighbours);
+        assert_eq!(read(&daemon), (ReportKind::Question, Vec::new()));
+
         drop(daemon);
         assert!(worker.receive().expect("closed cleanly").is_none());
         assert!(worker.count(&counters).is_err());
@@ -211,7 +291,12 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused() {
-        for header in [[3, 0, 0, 0, 0], [0, 255, 255, 255, 255], [2, 0, 0, 1, 0]] {
+        for header in [
+            [4, 0, 0, 0, 0],
+            [3, 1, 0, 0, 0],
+            [0, 255, 255, 255, 255],
+            [2, 0, 0, 1, 0],
+        ] {
             assert_eq!(ReportHeader::parse(header), None);
         }
     }

@@ -128,3 +128,22 @@ pub const STATUS_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a daemon reads on what the worker of an ended session has reported.
 pub const LAST_REPORT_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Handles of all kinds that an NVML connection can have at a time.
+pub const NVML_HANDLES_MAX: usize = 4096;
+
+/// Threads of an NVML connection that wait for events.
+pub const NVML_WAITS_MAX: u32 = 64;
+
+/// What lies behind each buffer that NVML writes to, in bytes: a newer library may have made a
+/// structure longer.
+pub const NVML_SLACK_BYTES: usize = 4 << 10;
+
+/// Elements of an array of which the caller does not tell how many fit.
+pub const NVML_UNBOUNDED_ELEMENTS_MAX: usize = 1024;
+
+/// Processes of an NVML connection that may be asked for their names.
+pub const NVML_SHOWN_PROCESSES_MAX: usize = 64 << 10;
+
+/// Bytes of a session's program name that are kept for NVML.
+pub const PROGRAM_NAME_BYTES_MAX: usize = 255;

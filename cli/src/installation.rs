@@ -8,6 +8,9 @@ use anyhow::{Context as _, Result, bail};
 /// What a build leaves beside the program.
 const BUILT: &str = "libgvirtus_cuda.so";
 
+/// The same for NVML.
+const BUILT_MANAGEMENT: &str = "libgvirtus_nvml_shim.so";
+
 /// What an installation holds, relative to the program's folder.
 const INSTALLED: &str = "../lib/gvirtus/shim";
 
@@ -17,6 +20,9 @@ const INSTALLED_RUNTIMES: &str = "../lib/gvirtus/cudart";
 
 /// The name by which programs open CUDA's driver.
 const SONAME: &str = "libcuda.so.1";
+
+/// The name by which programs open NVML.
+const MANAGEMENT_SONAME: &str = "libnvidia-ml.so.1";
 
 /// This program.
 pub(crate) fn program() -> Result<PathBuf> {
@@ -55,8 +61,8 @@ pub(crate) fn runtime_folder() -> Result<PathBuf> {
     }
 }
 
-/// A folder for `LD_LIBRARY_PATH` that holds the client library under its soname: the installed
-/// one, or `scratch/lib` with a link.
+/// A folder for `LD_LIBRARY_PATH` that holds the client libraries of CUDA and NVML under their
+/// sonames: the installed one, or `scratch/lib` with links.
 pub(crate) fn client_library_folder(scratch: &Path) -> Result<PathBuf> {
     let library = client_library()?;
     if library.file_name().is_some_and(|name| name == SONAME) {
@@ -67,5 +73,13 @@ pub(crate) fn client_library_folder(scratch: &Path) -> Result<PathBuf> {
     for name in [SONAME, "libcuda.so"] {
         std::os::unix::fs::symlink(&library, folder.join(name))?;
     }
+    let management = library.with_file_name(BUILT_MANAGEMENT);
+    if !management.exists() {
+        bail!(
+            "cannot find {}; build it with `cargo build --release --workspace`",
+            management.display()
+        );
+    }
+    std::os::unix::fs::symlink(&management, folder.join(MANAGEMENT_SONAME))?;
     Ok(folder)
 }

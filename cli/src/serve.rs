@@ -69,6 +69,9 @@ pub(crate) struct WorkerArgs {
     driver: PathBuf,
     #[arg(long)]
     parent: u32,
+    /// Answers NVML instead of CUDA
+    #[arg(long)]
+    management: bool,
     #[arg(long, value_enum, default_value_t)]
     log_format: Format,
 }
@@ -119,6 +122,7 @@ impl WorkerArgs {
         let options = WorkerOptions {
             driver: Candidate::from_argument(&self.driver),
             parent: self.parent,
+            management: self.management,
         };
         let (prepared, output) = worker::prepare(options).context("cannot become a worker")?;
         log::init(self.log_format, output);

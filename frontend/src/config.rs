@@ -16,7 +16,7 @@ use crate::limits::{PROPERTIES_BYTES_MAX, TOKEN_BYTES_MAX};
 
 /// What is wrong with the configuration. The user's fault.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
+pub enum ConfigError {
     /// The endpoint cannot be read.
     #[error("GVIRTUS_ENDPOINT: {0}")]
     Endpoint(#[from] EndpointError),
@@ -51,23 +51,23 @@ pub(crate) enum ConfigError {
 
 /// The environment variables that matter, apart from the environment so that tests can set them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Environment {
+pub struct Environment {
     /// `GVIRTUS_ENDPOINT`.
-    pub(crate) endpoint: Option<String>,
+    pub endpoint: Option<String>,
     /// `GVIRTUS_CONFIG`.
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// `GVIRTUS_HOME`.
-    pub(crate) home: Option<PathBuf>,
+    pub home: Option<PathBuf>,
     /// `GVIRTUS_TOKEN`.
-    pub(crate) token: Option<String>,
+    pub token: Option<String>,
     /// `GVIRTUS_TOKEN_FILE`.
-    pub(crate) token_file: Option<PathBuf>,
+    pub token_file: Option<PathBuf>,
 }
 
 impl Environment {
     /// That of this process. Empty variables count as unset.
     #[cfg_attr(test, allow(dead_code, reason = "tests have their own"))]
-    pub(crate) fn read() -> Self {
+    pub fn read() -> Self {
         let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let path = |name| {
             let value = std::env::var_os(name).filter(|value| !value.is_empty());
@@ -83,7 +83,7 @@ impl Environment {
     }
 
     /// The backend.
-    pub(crate) fn endpoint(&self) -> Result<Endpoint, ConfigError> {
+    pub fn endpoint(&self) -> Result<Endpoint, ConfigError> {
         if let Some(list) = &self.endpoint {
             let mut endpoints = parse_list(list)?;
             return match (endpoints.pop(), endpoints.len()) {
@@ -105,7 +105,7 @@ impl Environment {
     }
 
     /// What proves the right to connect; empty if nothing is configured.
-    pub(crate) fn credentials(&self) -> Result<Vec<u8>, ConfigError> {
+    pub fn credentials(&self) -> Result<Vec<u8>, ConfigError> {
         if let Some(token) = &self.token {
             return Ok(token.trim().as_bytes().to_vec());
         }

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd as _;
 use std::time::Instant;
 
 use gvirtus_protocol::handshake::{
-    ClientIdentity, HandshakeError, Hello, PREAMBLE_BYTES, Welcome, read_server_preamble,
+    ClientIdentity, HandshakeError, Hello, PREAMBLE_BYTES, Purpose, Welcome, read_server_preamble,
 };
 use gvirtus_transport::{ConnectError, Endpoint, Stream, connect, write_all_vectored};
 
@@ -16,7 +16,7 @@ use crate::statistics;
 
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
+pub enum OpenError {
     /// The user's fault.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -42,25 +42,25 @@ pub(crate) enum OpenError {
 }
 
 /// A connection whose handshake is over.
-pub(crate) struct Opened {
+pub struct Opened {
     /// Commands may follow.
-    pub(crate) stream: Box<dyn Stream>,
+    pub stream: Box<dyn Stream>,
     /// For messages.
-    pub(crate) endpoint: Endpoint,
+    pub endpoint: Endpoint,
     /// What the backend offers.
-    pub(crate) welcome: Welcome,
+    pub welcome: Welcome,
 }
 
-/// Opens a session with the configured backend.
+/// Opens a connection for this purpose to the configured backend.
 ///
 /// # Errors
 ///
 /// One sentence for the user.
-pub(crate) fn open(environment: &Environment) -> Result<Opened, OpenError> {
+pub fn open(environment: &Environment, purpose: Purpose) -> Result<Opened, OpenError> {
     let endpoint = environment.endpoint()?;
     let credentials = environment.credentials()?;
     let stream = connect(&endpoint)?;
-    match shake_hands(&*stream, credentials) {
+    match shake_hands(&*stream, purpose, credentials) {
         Ok(welcome) => Ok(Opened {
             stream,
             endpoint,
@@ -88,8 +88,12 @@ impl From<HandshakeError> for Failure {
     }
 }
 
-fn shake_hands(stream: &dyn Stream, credentials: Vec<u8>) -> Result<Welcome, Failure> {
-    let hello = Hello::new(identity(), credentials).encode();
+fn shake_hands(
+    stream: &dyn Stream,
+    purpose: Purpose,
+    credentials: Vec<u8>,
+) -> Result<Welcome, Failure> {
+    let hello = Hello::with_purpose(purpose, identity(), credentials).encode();
     write_all_vectored(stream, &mut [IoSlice::new(&hello)])?;
     statistics::SENT_BYTES.add(hello.len() as u64);
     let deadline = Instant::now() + HANDSHAKE_TIMEOUT;

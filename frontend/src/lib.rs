@@ -39,4 +39,6 @@ mod test_utils;
 mod thread;
 mod wire;
 
+pub use config::{ConfigError, Environment};
+pub use connect::{OpenError, Opened, open};
 pub use statistics::{Statistics, statistics, write_statistics};

@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use gvirtus_abi::CUresult;
 use gvirtus_driver_face::log;
+use gvirtus_protocol::handshake::Purpose;
 use parking_lot::Mutex;
 
 use crate::config::{ConfigError, Environment};
@@ -137,7 +138,7 @@ impl Frontend {
         {
             return Err(failed.status);
         }
-        let opened = open(&environment()).map_err(|error| {
+        let opened = open(&environment(), Purpose::Cuda).map_err(|error| {
             log::write_always(format_args!("{error}"));
             let status = match error {
                 OpenError::Config(ConfigError::Unset) => CUresult::CUDA_ERROR_NO_DEVICE,

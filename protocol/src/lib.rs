@@ -20,8 +20,9 @@
 //! ```
 //!
 //! All integers are little-endian. [`handshake`] describes the opening, [`frame`] what follows it,
-//! [`command`] the bodies; [`status`] is what a daemon tells of its sessions. Everything read from
-//! the peer is checked against [`limits`] before anything is allocated.
+//! [`command`] the bodies. A connection for NVML goes on with [`management`] instead; [`status`] is
+//! what a daemon tells of its sessions. Everything read from the peer is checked against [`limits`]
+//! before anything is allocated.
 
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,7 @@ pub mod frame;
 pub mod handshake;
 mod image_command;
 pub mod limits;
+pub mod management;
 pub mod opcode;
 pub mod snapshot;
 pub mod status;

@@ -59,3 +59,12 @@ pub const STATUS_TEXT_BYTES_MAX: usize = 256;
 
 /// How often a worker whose counters change reports them.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Longest request or reply of NVML, in bytes: three arrays of [`MANAGEMENT_ARRAY_BYTES_MAX`].
+pub const MANAGEMENT_BYTES_MAX: usize = 4 << 20;
+
+/// Longest array that an NVML function gets or fills, in bytes: about 40,000 processes.
+pub const MANAGEMENT_ARRAY_BYTES_MAX: usize = 1 << 20;
+
+/// Longest string that an NVML function gets or fills, in bytes.
+pub const MANAGEMENT_TEXT_BYTES_MAX: usize = 16 << 10;

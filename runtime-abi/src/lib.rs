@@ -4,9 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod codegen;
-mod error_texts;
 pub mod table;
 mod types;
 
-pub use error_texts::{error_name, error_string};
 pub use types::*;

@@ -66,6 +66,7 @@ fn assemble(workspace: &Workspace) -> Result<PathBuf> {
         )
         .context("cannot link libcuda.so")?;
     }
+    stripped(&product.management, "lib/gvirtus/shim/libnvidia-ml.so.1")?;
     for runtime in &product.runtimes {
         let name = runtime.file_name().unwrap_or_default().to_string_lossy();
         stripped(runtime, &format!("lib/gvirtus/cudart/{name}"))?;

@@ -14,10 +14,11 @@ use crate::scratch::Scratch;
 use crate::workspace::Workspace;
 
 /// The packages whose build is the product, and the Rust example.
-pub(crate) const PACKAGES: [&str; 6] = [
+pub(crate) const PACKAGES: [&str; 7] = [
     "gvirtus",
     "gvirtus-shim-cuda",
     "gvirtus-shim-cudart",
+    "gvirtus-shim-nvml",
     "gvirtus-shim-preload",
     "gvirtus-softgpu",
     "cudarc-example",
@@ -31,10 +32,12 @@ const QUERY_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct Product {
     pub(crate) gvirtus: PathBuf,
     pub(crate) shim: PathBuf,
+    /// Our `libnvidia-ml.so.1`.
+    pub(crate) management: PathBuf,
     pub(crate) softgpu: PathBuf,
     /// One of each release, under its own name.
     pub(crate) runtimes: Vec<PathBuf>,
-    /// For `LD_PRELOAD`: driver and runtimes in one.
+    /// For `LD_PRELOAD`: driver, runtimes and NVML in one.
     pub(crate) preload: PathBuf,
     pub(crate) cudarc_example: PathBuf,
 }
@@ -53,6 +56,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Product> {
     let product = Product {
         gvirtus: release.join("gvirtus"),
         shim: release.join("libgvirtus_cuda.so"),
+        management: release.join("libgvirtus_nvml_shim.so"),
         softgpu: release.join("libgvirtus_softgpu.so"),
         runtimes: runtime_libraries::link(&archive, &release.join("cudart"))?,
         preload: runtime_libraries::link_preload(&preload_archive, &release.join("preload"))?,
@@ -61,6 +65,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Product> {
     let files = [
         &product.gvirtus,
         &product.shim,
+        &product.management,
         &product.softgpu,
         &product.preload,
         &product.cudarc_example,

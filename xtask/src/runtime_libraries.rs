@@ -41,12 +41,13 @@ fn link_one(archive: &Path, folder: &Path, release: Release) -> Result<PathBuf> 
     library.link(folder)
 }
 
-/// Links the library for `LD_PRELOAD`, which has all releases and the driver API, into `folder`.
+/// Links the library for `LD_PRELOAD`, which has all releases, the driver API and NVML, into
+/// `folder`.
 pub(crate) fn link_preload(archive: &Path, folder: &Path) -> Result<PathBuf> {
     let library = Library {
         name: PRELOAD,
         assembly: trampolines(&RELEASES),
-        script: version_script(&RELEASES, &["cu*"]),
+        script: version_script(&RELEASES, &["cu*", "nvml*"]),
         archive: vec![
             "-Wl,--whole-archive".into(),
             archive.as_os_str().to_owned(),

@@ -155,14 +155,8 @@ impl Service {
             }
         };
         drop(handshake);
-        match hello.purpose {
-            Purpose::Cuda => {}
-            Purpose::Management => {
-                let reason = "this backend does not answer NVML";
-                tracing::info!(peer, reason, "refused");
-                return refuse(&mut stream, reason).await;
-            }
-            Purpose::Status => return self.status.serve(&mut stream, &peer).await,
+        if hello.purpose == Purpose::Status {
+            return self.status.serve(&mut stream, &peer).await;
         }
         let Ok(_session) = self.sessions.try_acquire() else {
             let reason = format!(
@@ -172,7 +166,11 @@ impl Service {
             tracing::warn!(peer, reason, "refused");
             return refuse(&mut stream, &reason).await;
         };
-        let worker = match self.workers.take().await {
+        let worker = match hello.purpose {
+            Purpose::Management => self.workers.management().await,
+            Purpose::Cuda | Purpose::Status => self.workers.take().await,
+        };
+        let worker = match worker {
             Ok(worker) => worker,
             Err(reason) => {
                 tracing::error!(peer, reason, "refused");
@@ -188,6 +186,7 @@ impl Service {
             Err(error) => tracing::error!(session, peer, %error, "cannot hand over the client"),
         }
     }
+
     /// Logs a session's beginning and end, and tells meanwhile what it does.
     async fn follow(&self, session: u64, peer: &str, hello: &Hello, worker: Busy) {
         let client = &hello.client;
@@ -195,6 +194,7 @@ impl Service {
         tracing::info!(
             session,
             peer,
+            purpose = ?hello.purpose,
             program = ?client.program,
             host = ?client.host,
             pid = client.pid,
@@ -203,7 +203,10 @@ impl Service {
         );
         let start = Instant::now();
         let status = self.status.begin(session, hello, peer, worker.id());
-        let ended = worker.end(|counters| status.count(counters)).await;
+        let neighbours = || self.status.neighbours(&client.host);
+        let ended = worker
+            .end(|counters| status.count(counters), neighbours)
+            .await;
         let counters = status.end();
         let duration_ms = start.elapsed().as_millis() as u64;
         match ended {

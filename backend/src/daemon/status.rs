@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Instant;
 
-use gvirtus_protocol::handshake::{Answer, Hello, Welcome};
+use gvirtus_protocol::handshake::{Answer, Hello, Purpose, Welcome};
 use gvirtus_protocol::limits::STATUS_SESSIONS_MAX;
 use gvirtus_protocol::snapshot::Snapshot;
 use gvirtus_protocol::status::{Counters, Picture, QUESTION, SessionStatus, displayable};
@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::handshake::refuse;
+use crate::control::Neighbour;
 use crate::limits::{STATUS_ANSWER_TIMEOUT, STATUS_CLIENTS_MAX, STATUS_IDLE_TIMEOUT, STATUS_PAUSE};
 
 /// The sessions of a daemon.
@@ -72,6 +73,22 @@ impl Sessions {
             sessions: self,
             number,
         }
+    }
+
+    /// The sessions with CUDA, for the worker of a client on `host`.
+    pub(super) fn neighbours(&self, host: &str) -> Vec<Neighbour> {
+        let host = displayable(host);
+        let sessions = self.sessions.lock();
+        sessions
+            .values()
+            .filter(|session| session.purpose == Purpose::Cuda)
+            .map(|session| Neighbour {
+                worker: session.worker_pid,
+                pid: session.pid,
+                same_host: session.host == host,
+                program: session.program.clone(),
+            })
+            .collect()
     }
 
     /// Answers a client until it leaves.
@@ -181,6 +198,16 @@ mod tests {
             ..Counters::default()
         };
         first.count(counters.clone());
+        let management = Hello {
+            purpose: Purpose::Management,
+            ..hello()
+        };
+        let watcher = sessions.begin(3, &management, "unix", Some(71));
+        let neighbours = sessions.neighbours("node");
+        assert_eq!(neighbours.len(), 2, "those with CUDA");
+        assert_eq!((neighbours[0].worker, neighbours[0].pid), (70, 7));
+        assert!(neighbours[0].same_host && !sessions.neighbours("other")[0].same_host);
+        drop(watcher);
         let picture = sessions.picture();
         assert_eq!(picture.session_count, 2);
         let seen = &picture.sessions[0];

@@ -11,16 +11,19 @@ use std::sync::Arc;
 use gvirtus_protocol::snapshot::Snapshot;
 use gvirtus_protocol::status::Counters;
 use parking_lot::Mutex;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use crate::control::{REPORT_HEADER_BYTES, ReportHeader, ReportKind, send_client};
+use crate::control::{
+    Neighbour, REPORT_HEADER_BYTES, ReportHeader, ReportKind, neighbours_message, send_client,
+};
 use crate::driver::{Candidate, DriverChoice};
 use crate::limits::{LAST_REPORT_TIMEOUT, WORKER_START_TIMEOUT};
 
-/// How a worker is started; `--driver` and `--parent` with their values are added.
+/// How a worker is started; `--driver` and `--parent` with their values are added, and
+/// `--management` for one that serves NVML.
 #[derive(Clone, Debug)]
 pub struct WorkerCommand {
     /// The program.
@@ -54,6 +57,13 @@ pub(super) struct Busy {
     reports: Reports,
 }
 
+/// What a worker serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    Cuda,
+    Management,
+}
+
 /// What a worker with a client says.
 pub(super) struct Reports(UnixStream);
 
@@ -67,7 +77,7 @@ impl Workers {
     ) -> Result<Arc<Self>, String> {
         let mut reasons = Vec::new();
         for candidate in choice.candidates() {
-            match start(&command, &candidate).await {
+            match start(&command, &candidate, Service::Cuda).await {
                 Ok((worker, offer)) => {
                     let text = description(&offer);
                     tracing::info!(driver = %candidate, offer = text, "driver started");
@@ -121,6 +131,12 @@ impl Workers {
         taken
     }
 
+    /// A worker for a client that asks for NVML. None waits: it has no driver to start.
+    pub(super) async fn management(&self) -> Result<Worker, String> {
+        let started = start(&self.command, &self.candidate, Service::Management).await;
+        started.map(|(worker, _)| worker)
+    }
+
     /// No more clients come.
     pub(super) fn retire(&self) {
         if let Some(spare) = self.spare.lock().take() {
@@ -129,7 +145,7 @@ impl Workers {
     }
 
     async fn another(&self) -> Result<Worker, String> {
-        let started = start(&self.command, &self.candidate).await;
+        let started = start(&self.command, &self.candidate, Service::Cuda).await;
         started.map(|(worker, _)| worker)
     }
 }
@@ -156,9 +172,14 @@ impl Busy {
         self.child.id()
     }
 
-    /// Waits for the session's end, and gives `count` what the worker reports until then.
-    pub(super) async fn end(mut self, count: impl FnMut(Counters)) -> std::io::Result<ExitStatus> {
-        let mut reports = std::pin::pin!(self.reports.read(count));
+    /// Waits for the session's end. Until then gives `count` what the worker reports, and the
+    /// worker its `neighbours` whenever it asks.
+    pub(super) async fn end(
+        mut self,
+        count: impl FnMut(Counters),
+        neighbours: impl Fn() -> Vec<Neighbour>,
+    ) -> std::io::Result<ExitStatus> {
+        let mut reports = std::pin::pin!(self.reports.read(count, neighbours));
         let mut is_over = false;
         let status = loop {
             tokio::select! {
@@ -177,12 +198,25 @@ impl Busy {
 impl Reports {
     /// Reads all that there are. A worker that a client has taken over may say anything: what is no
     /// report is the last that is read.
-    async fn read(&mut self, mut count: impl FnMut(Counters)) {
-        while let Ok((ReportKind::Counters, body)) = read_report(&mut self.0).await {
-            let Some(counters) = Counters::decode(&body) else {
-                return;
-            };
-            count(counters);
+    async fn read(
+        &mut self,
+        mut count: impl FnMut(Counters),
+        neighbours: impl Fn() -> Vec<Neighbour>,
+    ) {
+        loop {
+            match read_report(&mut self.0).await {
+                Ok((ReportKind::Counters, body)) => match Counters::decode(&body) {
+                    Some(counters) => count(counters),
+                    None => return,
+                },
+                Ok((ReportKind::Question, _)) => {
+                    let message = neighbours_message(&neighbours());
+                    if self.0.write_all(&message).await.is_err() {
+                        return;
+                    }
+                }
+                _ => return,
+            }
         }
     }
 }
@@ -199,6 +233,7 @@ fn description(snapshot: &Snapshot) -> String {
 async fn start(
     command: &WorkerCommand,
     candidate: &Candidate,
+    service: Service,
 ) -> Result<(Worker, Snapshot), String> {
     let text = |error: std::io::Error| format!("cannot start a worker: {error}");
     let (control, workers_end) = StdUnixStream::pair().map_err(text)?;
@@ -209,6 +244,7 @@ async fn start(
         .arg("--driver")
         .arg(candidate.argument())
         .args(["--parent", &std::process::id().to_string()])
+        .args((service == Service::Management).then_some("--management"))
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(workers_end)))
         .stdout(Stdio::null())
         .kill_on_drop(true)
@@ -238,7 +274,7 @@ async fn offer(control: &mut UnixStream) -> std::io::Result<Result<Snapshot, Str
             None => Err(std::io::ErrorKind::InvalidData.into()),
         },
         ReportKind::Failed => Ok(Err(String::from_utf8_lossy(&body).into_owned())),
-        ReportKind::Counters => Err(std::io::ErrorKind::InvalidData.into()),
+        ReportKind::Counters | ReportKind::Question => Err(std::io::ErrorKind::InvalidData.into()),
     }
 }
 

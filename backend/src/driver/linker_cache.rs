@@ -12,7 +12,7 @@ const HEADER_BYTES: usize = 48;
 const ENTRY_BYTES: usize = 24;
 
 /// The paths that the cache lists for the library `name`; none if there is no cache.
-pub(super) fn paths(name: &str) -> Vec<PathBuf> {
+pub(crate) fn paths(name: &str) -> Vec<PathBuf> {
     std::fs::read("/etc/ld.so.cache").map_or_else(|_| Vec::new(), |cache| search(&cache, name))
 }
 

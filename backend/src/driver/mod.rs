@@ -7,7 +7,7 @@
 //! library, which also calls itself `libcuda.so.1`, can never come in by the search path.
 
 mod choice;
-mod linker_cache;
+pub(crate) mod linker_cache;
 mod load;
 mod noop;
 

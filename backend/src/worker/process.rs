@@ -21,6 +21,7 @@ use super::usage::Usage;
 use super::{session, snapshot};
 use crate::control::WorkerControl;
 use crate::driver::{Candidate, Driver};
+use crate::management::{ManagementEnd, Nvml};
 
 /// What a worker is told on its command line.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct WorkerOptions {
     pub driver: Candidate,
     /// The daemon's process id.
     pub parent: u32,
+    /// Whether it serves NVML instead of CUDA.
+    pub management: bool,
 }
 
 /// A worker before it can log: standard output and error belong to kernels from now on.
@@ -74,10 +77,14 @@ pub fn run(prepared: Prepared) -> ! {
         tracing::error!(%panic, "the worker fails");
         exit(101);
     }));
-    match session(prepared) {
+    let ended = match prepared.options.management {
+        true => manage(prepared).map_err(|error| error.to_string()),
+        false => session(prepared).map_err(|error| error.to_string()),
+    };
+    match ended {
         Ok(()) => exit(0),
         Err(error) => {
-            tracing::warn!(%error, "the session ends");
+            tracing::warn!(error, "the session ends");
             exit(1);
         }
     }
@@ -109,12 +116,32 @@ fn session(prepared: Prepared) -> Result<(), SessionError> {
     let watcher = Arc::clone(&reporter);
     std::thread::Builder::new()
         .name("gvirtus-monitor".into())
-        .spawn(move || watch(watched.as_fd(), &watcher))?;
+        .spawn(move || watch(watched.as_fd(), Some(&watcher)))?;
     let stream = from_descriptor(descriptor)?;
     welcome(&*stream, session_id, snapshot)?;
     let result = session::serve(driver, stream, Some(prepared.console), &usage);
     reporter.report();
     result
+}
+
+/// Serves NVML. That there is none is something that the client learns, not the daemon.
+fn manage(prepared: Prepared) -> Result<(), ManagementEnd> {
+    let nvml = Nvml::open(&prepared.options.driver);
+    prepared.control.report(Ok(&Snapshot::default()))?;
+    let Some((session_id, descriptor)) = prepared.control.receive()? else {
+        return Ok(());
+    };
+    let _span = tracing::info_span!("session", id = session_id).entered();
+    let nvml = nvml
+        .map_err(|error| tracing::info!(%error, "NVML is not answered"))
+        .ok();
+    let watched = descriptor.try_clone()?;
+    std::thread::Builder::new()
+        .name("gvirtus-monitor".into())
+        .spawn(move || watch(watched.as_fd(), None))?;
+    let stream = from_descriptor(descriptor)?;
+    welcome(&*stream, session_id, Snapshot::default())?;
+    crate::management::serve(nvml, prepared.control, stream)
 }
 
 fn start(candidate: &Candidate) -> Result<(&'static Driver, Snapshot), String> {
@@ -138,8 +165,8 @@ fn welcome(stream: &dyn Stream, session_id: u64, snapshot: Snapshot) -> io::Resu
 }
 
 /// Ends the process when its client is gone: the executor may be busy for long, and the device's
-/// memory is wanted back. Meanwhile tells the daemon what the session does.
-fn watch(client: BorrowedFd<'_>, reporter: &Reporter) {
+/// memory is wanted back. Meanwhile tells the daemon what the session does, if it has a reporter.
+fn watch(client: BorrowedFd<'_>, reporter: Option<&Reporter>) {
     let interval = Timespec {
         tv_sec: STATUS_INTERVAL.as_secs() as i64,
         tv_nsec: STATUS_INTERVAL.subsec_nanos().into(),
@@ -147,8 +174,10 @@ fn watch(client: BorrowedFd<'_>, reporter: &Reporter) {
     loop {
         let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
         let mut descriptors = [PollFd::from_borrowed_fd(client, PollFlags::RDHUP)];
-        let polled = poll(&mut descriptors, Some(&interval));
-        reporter.report();
+        let polled = poll(&mut descriptors, reporter.map(|_| &interval));
+        if let Some(reporter) = reporter {
+            reporter.report();
+        }
         match polled {
             Ok(_) if descriptors[0].revents().intersects(gone) => exit(0),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `libgvirtus.so`, for `LD_PRELOAD`: the CUDA driver API and the CUDA runtime of all releases in
-//! one library. The runtime calls the driver's functions beside it, so no `libcuda.so.1` is looked
-//! for.
+//! `libgvirtus.so`, for `LD_PRELOAD`: the CUDA driver API, the CUDA runtime of all releases and
+//! NVML in one library. The runtime calls the driver's functions beside it, so no `libcuda.so.1` is
+//! looked for.
 //!
 //! A program linked with a shared cudart then runs on the client whatever libraries it finds. One
 //! that opens `libcuda.so.1` by itself, as a static cudart does, does not see a preloaded library:
@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 
 // For their exported symbols.
 use gvirtus_cudart_shim as _;
+use gvirtus_nvml_shim as _;
 
 use gvirtus_cuda::PROC_TABLE;
 

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One connection for NVML: a worker process that asks an NVML on a client's behalf.
+//!
+//! [`library`] is the NVML, [`handles`] what the client's tokens mean, [`call`] a function call
+//! made from a request, [`processes`] whose the processes are that NVML names. Only functions that
+//! change nothing are called. A request that no client of ours makes ends the connection.
+
+mod call;
+mod handles;
+mod library;
+mod processes;
+mod serve;
+
+pub(crate) use library::Nvml;
+pub(crate) use serve::{ManagementEnd, serve};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From the table to source text: the functions that `libnvidia-ml.so.1` exports.
+
+use std::fmt::Write as _;
+
+use crate::table::{Kind, Travel, functions};
+
+/// The source text of all functions but those that are answered locally, which are written by hand.
+///
+/// `<handlers>::query(number, &words)` answers for those that travel: each C argument is a word, of
+/// which a number of 32 bits is the lower half. `<handlers>::unsupported(number)` answers for the
+/// others. All return a `Status`.
+pub fn exports(handlers: &str) -> String {
+    let mut text = String::from("// Made from the table of NVML by gvirtus_nvml_abi::codegen.\n\n");
+    for (number, function) in functions().iter().enumerate() {
+        let symbol = function.symbol;
+        let (parameters, body) = match function.travel {
+            Travel::Local => continue,
+            Travel::Unsupported => (String::new(), format!("{handlers}::unsupported({number})")),
+            Travel::Query => {
+                let types = function.arguments.iter().map(|kind| match kind {
+                    Kind::U32 | Kind::Pid => "u32",
+                    Kind::U64 => "u64",
+                    _ => "usize",
+                });
+                let parameters: Vec<String> = types
+                    .enumerate()
+                    .map(|(i, ty)| format!("a{i}: {ty}"))
+                    .collect();
+                let words: Vec<String> = (0..parameters.len())
+                    .map(|i| format!("a{i} as usize"))
+                    .collect();
+                let call = format!(
+                    "// SAFETY: the C caller's promise, passed on.\n    \
+                     unsafe {{ {handlers}::query({number}, &[{}]) }}",
+                    words.join(", ")
+                );
+                (parameters.join(", "), call)
+            }
+        };
+        let _ = writeln!(
+            text,
+            "#[unsafe(no_mangle)]\n\
+             pub unsafe extern \"C\" fn {symbol}({parameters}) -> Status {{\n    {body}\n}}"
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exports_have_the_arguments_of_the_table() {
+        let text = exports("handlers");
+        assert!(text.contains(
+            "extern \"C\" fn nvmlDeviceGetName(a0: usize, a1: usize, a2: u32) -> Status"
+        ));
+        assert!(text.contains("extern \"C\" fn nvmlDeviceSetMigMode() -> Status"));
+        assert!(!text.contains("fn nvmlInit_v2("));
+    }
+}
