@@ -2,12 +2,13 @@
 //! What a program registers before `main`: device code, and the host addresses that stand for
 //! kernels and variables in it. Code is given to the driver when something in it is first used.
 
-use core::ffi::{CStr, c_void};
+use core::ffi::{CStr, c_char, c_void};
 use std::collections::{BTreeSet, HashMap};
 use std::ptr::{null, null_mut};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use gvirtus_abi::{CUdeviceptr, CUkernel, CUlibrary, CUlibraryOption, CUresult};
+use gvirtus_abi::{CUdeviceptr, CUkernel, CUlibrary, CUlibraryOption, CUmodule, CUresult};
 use gvirtus_driver_face::log;
 use gvirtus_runtime_abi::cudaError;
 use parking_lot::{Mutex, RwLock};
@@ -41,8 +42,8 @@ impl Name {
     /// # Safety
     ///
     /// The registration that it came with has not been taken back.
-    unsafe fn as_ptr(self) -> *const core::ffi::c_char {
-        self.0 as *const core::ffi::c_char
+    unsafe fn as_ptr(self) -> *const c_char {
+        self.0 as *const c_char
     }
 }
 
@@ -60,8 +61,19 @@ struct Variable {
     managed: bool,
 }
 
+/// A texture or surface reference of CUDA 11.
+pub(crate) struct Reference {
+    fatbin: &'static Fatbin,
+    name: Name,
+    /// Integers are read as numbers from 0 to 1, or from -1.
+    pub(crate) reads_normalized: bool,
+    /// Where the bound memory begins, as texture fetches must count it; nothing if none is bound.
+    pub(crate) offset_bytes: Mutex<Option<usize>>,
+}
+
 static KERNELS: RwLock<Option<HashMap<usize, Kernel>>> = RwLock::new(None);
 static VARIABLES: RwLock<Option<HashMap<usize, Variable>>> = RwLock::new(None);
+static REFERENCES: RwLock<Option<HashMap<usize, Arc<Reference>>>> = RwLock::new(None);
 static FATBINS: Mutex<Vec<&'static Fatbin>> = Mutex::new(Vec::new());
 
 /// Changes whenever a registration is taken back: then nobody's remembered kernels are good.
@@ -102,6 +114,9 @@ pub(crate) fn unregister(fatbin: &'static Fatbin) -> bool {
     }
     if let Some(variables) = VARIABLES.write().as_mut() {
         variables.retain(|_, variable| !is_ours(&variable.fatbin));
+    }
+    if let Some(references) = REFERENCES.write().as_mut() {
+        references.retain(|_, reference| !is_ours(&reference.fatbin));
     }
     if let (Some(Ok(library)), Ok(driver)) = (fatbin.library.lock().take(), driver()) {
         // SAFETY: the library was loaded here and nobody is told of it any more.
@@ -164,6 +179,52 @@ pub(crate) unsafe fn register_managed(
         managed: true,
     };
     insert_variable(host_pointer.cast(), variable);
+}
+
+/// Registers a texture or surface reference under its host variable.
+///
+/// # Safety
+///
+/// The name lasts as long as the fat binary's registration.
+pub(crate) unsafe fn register_reference(
+    fatbin: &'static Fatbin,
+    host: *const c_void,
+    name: &CStr,
+    reads_normalized: bool,
+) {
+    let reference = Reference {
+        fatbin,
+        name: Name(name.as_ptr() as usize),
+        reads_normalized,
+        offset_bytes: Mutex::new(None),
+    };
+    REFERENCES
+        .write()
+        .get_or_insert_with(HashMap::new)
+        .insert(host as usize, Arc::new(reference));
+}
+
+/// The reference of a host variable.
+pub(crate) fn reference(host: *const c_void) -> Option<Arc<Reference>> {
+    REFERENCES.read().as_ref()?.get(&(host as usize)).cloned()
+}
+
+impl Reference {
+    /// Its module in the current context, and its name there.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    pub(crate) fn place(&self) -> Result<(CUmodule, *const c_char)> {
+        let library = self.fatbin.library()?;
+        ensure_current()?;
+        let mut module = CUmodule::NULL;
+        // SAFETY: the output is a local.
+        check(unsafe { driver()?.cuLibraryGetModule(&raw mut module, library) })?;
+        // SAFETY: the registration stood a moment ago; a program that takes it back while it uses
+        // the reference has the same race with NVIDIA's library.
+        Ok((module, unsafe { self.name.as_ptr() }))
+    }
 }
 
 fn insert_variable(host: *const c_void, variable: Variable) {

@@ -37,6 +37,7 @@ mod registration;
 mod stream;
 mod symbol;
 mod texture;
+mod texture_reference;
 
 pub use array::*;
 pub use copy::*;
@@ -58,6 +59,7 @@ pub use registration::*;
 pub use stream::*;
 pub use symbol::*;
 pub use texture::*;
+pub use texture_reference::*;
 
 /// The functions that the table answers with a driver function.
 #[allow(clippy::useless_transmute, reason = "made from the table")]

@@ -4,7 +4,7 @@
 use core::ffi::{CStr, c_char, c_void};
 
 use gvirtus_abi::{CUkernel, CUstream};
-use gvirtus_runtime_abi::{cudaError, dim3};
+use gvirtus_runtime_abi::{cudaError, dim3, surfaceReference, textureReference};
 
 use super::write;
 use crate::context::release_all;
@@ -87,6 +87,41 @@ pub unsafe fn __cudaRegisterManagedVar(
     unsafe {
         if let (Some(fatbin), false) = (registry::fatbin_of(handle), deviceName.is_null()) {
             registry::register_managed(fatbin, hostVarPtrAddress, CStr::from_ptr(deviceName));
+        }
+    }
+}
+
+pub unsafe fn __cudaRegisterTexture(
+    handle: *mut *mut c_void,
+    hostVar: *const textureReference,
+    _deviceAddress: *mut *const c_void,
+    deviceName: *const c_char,
+    _dim: i32,
+    norm: i32,
+    _ext: i32,
+) {
+    // SAFETY: as for `__cudaRegisterFunction`.
+    unsafe {
+        if let (Some(fatbin), false) = (registry::fatbin_of(handle), deviceName.is_null()) {
+            let name = CStr::from_ptr(deviceName);
+            registry::register_reference(fatbin, hostVar.cast(), name, norm != 0);
+        }
+    }
+}
+
+pub unsafe fn __cudaRegisterSurface(
+    handle: *mut *mut c_void,
+    hostVar: *const surfaceReference,
+    _deviceAddress: *mut *const c_void,
+    deviceName: *const c_char,
+    _dim: i32,
+    _ext: i32,
+) {
+    // SAFETY: as for `__cudaRegisterFunction`.
+    unsafe {
+        if let (Some(fatbin), false) = (registry::fatbin_of(handle), deviceName.is_null()) {
+            let name = CStr::from_ptr(deviceName);
+            registry::register_reference(fatbin, hostVar.cast(), name, false);
         }
     }
 }

@@ -9,8 +9,9 @@ use core::ffi::c_char;
 use std::sync::Arc;
 
 use gvirtus_abi::{
-    CUDA_ARRAY_DESCRIPTOR, CUDA_TEXTURE_DESC, CUaddress_mode, CUarray, CUarray_format, CUdeviceptr,
-    CUfilter_mode, CUfunction, CUmipmappedArray, CUmodule, CUresult, CUsurfref, CUtexref,
+    CUDA_ARRAY_DESCRIPTOR, CUDA_ARRAY3D_DESCRIPTOR, CUDA_TEXTURE_DESC, CUaddress_mode, CUarray,
+    CUarray_format, CUdeviceptr, CUfilter_mode, CUfunction, CUmipmappedArray, CUmodule, CUresult,
+    CUsurfref, CUtexref,
 };
 use parking_lot::Mutex;
 
@@ -205,6 +206,19 @@ fn set(
     find(handle.0, OpaqueType::Texture)?.change(change)
 }
 
+impl Settings {
+    /// Takes an array's format, or compares it with what was set.
+    fn take_format(&mut self, array: &CUDA_ARRAY3D_DESCRIPTOR, flags: u32) -> Result<(), CUresult> {
+        let format = (array.Format, array.NumChannels);
+        match flags {
+            TRSA_OVERRIDE_FORMAT => self.format = format,
+            0 if self.format == format => {}
+            _ => return Err(INVALID_VALUE),
+        }
+        Ok(())
+    }
+}
+
 /// Looks at a texture reference.
 fn get<T>(handle: CUtexref, look: impl FnOnce(&Settings) -> T) -> Result<T, CUresult> {
     let reference = find(handle.0, OpaqueType::Texture)?;
@@ -269,17 +283,14 @@ pub(crate) fn cuTexRefSetArray(
     Flags: u32,
 ) -> Result<(), CUresult> {
     let descriptor = array::find(hArray)?.descriptor;
-    if Flags != TRSA_OVERRIDE_FORMAT {
-        return Err(INVALID_VALUE);
-    }
     set(hTexRef, |settings| {
+        settings.take_format(&descriptor, Flags)?;
         settings.bound = Bound::Array(hArray);
-        settings.format = (descriptor.Format, descriptor.NumChannels);
         Ok(())
     })
 }
 
-/// `CU_TRSA_OVERRIDE_FORMAT`: the format is the array's.
+/// `CU_TRSA_OVERRIDE_FORMAT`: the format is the array's; without it, it must have been set before.
 const TRSA_OVERRIDE_FORMAT: u32 = 1;
 
 pub(crate) fn cuTexRefSetMipmappedArray(
@@ -288,12 +299,9 @@ pub(crate) fn cuTexRefSetMipmappedArray(
     Flags: u32,
 ) -> Result<(), CUresult> {
     let descriptor = array::find_mipmap(hMipmappedArray)?.descriptor;
-    if Flags != TRSA_OVERRIDE_FORMAT {
-        return Err(INVALID_VALUE);
-    }
     set(hTexRef, |settings| {
+        settings.take_format(&descriptor, Flags)?;
         settings.bound = Bound::Mipmap(hMipmappedArray);
-        settings.format = (descriptor.Format, descriptor.NumChannels);
         Ok(())
     })
 }
