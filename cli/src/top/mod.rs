@@ -23,7 +23,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::connection::StatusConnection;
 use columns::Order;
-use model::{Model, News};
+use model::{LONGEST_INTERVAL, Model, News};
 use view::{View, Wish};
 
 /// How long the screen waits for a key before it looks for news.
@@ -47,7 +47,7 @@ pub(crate) struct TopArgs {
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = interval)]
     interval_s: Duration,
 
-    /// Looks twice, prints one table and ends, as without a terminal
+    /// Looks twice, 1.25 seconds apart at least, prints one table and ends; as without a terminal
     #[arg(long)]
     once: bool,
 
@@ -64,7 +64,9 @@ impl TopArgs {
         };
         let endpoints = parse_list(url)?;
         if self.once || self.json || !std::io::stdout().is_terminal() {
-            return print_once(&endpoints, self.interval_s, self.json);
+            // Between two pictures there has to be a report of everybody who does something.
+            let interval = self.interval_s.max(LONGEST_INTERVAL);
+            return print_once(&endpoints, interval, self.json);
         }
         let names = endpoints.iter().map(Endpoint::to_string);
         let model = Model::new(names);

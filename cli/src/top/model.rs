@@ -11,6 +11,13 @@ use gvirtus_protocol::status::{Counters, Picture, SessionStatus};
 
 use crate::figures::DeviceFigures;
 
+/// Who has reported nothing for this long does nothing: an interval may be somewhat longer than it
+/// should be.
+pub(crate) const LONGEST_INTERVAL: Duration = STATUS_INTERVAL
+    .saturating_mul(5)
+    .checked_div(4)
+    .expect("four is not zero");
+
 /// All backends that are watched.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
@@ -246,7 +253,7 @@ fn rates(
 ) -> Option<Rates> {
     if now.counted_us == before.counted_us {
         // The next report may be about to come.
-        let is_idle = since(now_us, now.counted_us) > STATUS_INTERVAL * 3 / 2;
+        let is_idle = since(now_us, now.counted_us) >= LONGEST_INTERVAL;
         return if is_idle {
             Some(Rates::default())
         } else {
@@ -255,7 +262,6 @@ fn rates(
     }
     let reported = since(now.counted_us, before.counted_us);
     let watched = elapsed.max(STATUS_INTERVAL);
-    // An interval may be somewhat longer than it should be.
     let window = if reported <= watched * 3 / 2 {
         reported
     } else {
