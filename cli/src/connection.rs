@@ -49,7 +49,8 @@ impl StatusConnection {
     }
 }
 
-fn handshake(stream: &dyn Stream, purpose: Purpose, program: &str) -> Result<Welcome> {
+/// Says who this is; the connection is for `purpose` from then on.
+pub(crate) fn handshake(stream: &dyn Stream, purpose: Purpose, program: &str) -> Result<Welcome> {
     let identity = ClientIdentity {
         pid: std::process::id(),
         host: rustix::system::uname()
@@ -80,7 +81,8 @@ fn credentials() -> Result<Vec<u8>> {
     }
 }
 
-fn read_exact(stream: &dyn Stream, mut buffer: &mut [u8]) -> Result<()> {
+/// Fills the buffer; fails if the backend takes too long.
+pub(crate) fn read_exact(stream: &dyn Stream, mut buffer: &mut [u8]) -> Result<()> {
     let deadline = Instant::now() + ANSWER_TIMEOUT;
     while !buffer.is_empty() {
         wait_until_readable(stream, deadline)?;

@@ -11,7 +11,7 @@ use gvirtus_transport::{Endpoint, parse_list};
 use serde_json::{Value, json};
 
 use crate::connection::StatusConnection;
-use crate::figures::DeviceFigures;
+use crate::figures::{DeviceFigures, FiguresConnection};
 use crate::private_backend::PrivateBackend;
 use crate::text::{self, Align, compute_capability, cuda_version, uuid};
 
@@ -35,6 +35,9 @@ pub(crate) struct DevicesArgs {
     #[arg(long)]
     json: bool,
 }
+
+/// How this program calls itself.
+const PROGRAM: &str = "gvirtus devices";
 
 /// A device and where it is.
 struct Offer {
@@ -73,7 +76,11 @@ impl DevicesArgs {
 }
 
 fn ask(endpoint: &Endpoint, shown_as: String, offers: &mut Vec<Offer>) -> Result<()> {
-    let (_, snapshot) = StatusConnection::open(endpoint, "gvirtus devices")?;
+    let (_, snapshot) = StatusConnection::open(endpoint, PROGRAM)?;
+    // Not every backend has NVML.
+    let figures = FiguresConnection::open(endpoint, &snapshot, PROGRAM)
+        .and_then(|mut figures| figures.ask())
+        .unwrap_or_default();
     let driver_version = snapshot.driver_version;
     let devices = snapshot.devices.into_iter().enumerate();
     offers.extend(devices.map(|(index, device)| Offer {
@@ -81,7 +88,7 @@ fn ask(endpoint: &Endpoint, shown_as: String, offers: &mut Vec<Offer>) -> Result
         index,
         driver_version,
         device,
-        figures: DeviceFigures::default(),
+        figures: figures.get(index).copied().unwrap_or_default(),
     }));
     Ok(())
 }

@@ -243,6 +243,12 @@ fn top_prints_json_for_scripts() {
     assert_eq!(shown["launches"], 500);
     assert_eq!(shown["memory"][0]["bytes"], 8);
     assert_eq!(shown["rates"]["launches_per_s"], 0.0);
+    // As the device itself says, through NVML.
+    let device = &backend["devices"][0];
+    let used = device["memory_used_bytes"].as_u64().expect("it has NVML");
+    assert!((8..device["total_memory_bytes"].as_u64().unwrap_or(0)).contains(&used));
+    let percent = device["utilisation_percent"].as_u64().expect("it has NVML");
+    assert!(percent <= 100);
 }
 
 #[test]

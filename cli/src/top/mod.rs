@@ -22,9 +22,11 @@ use ratatui::DefaultTerminal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::connection::StatusConnection;
+use crate::figures::FiguresConnection;
 use columns::Order;
 use model::{LONGEST_INTERVAL, Model, News};
 use view::{View, Wish};
+use watch::PROGRAM;
 
 /// How long the screen waits for a key before it looks for news.
 const KEY_TIMEOUT: Duration = Duration::from_millis(100);
@@ -130,13 +132,15 @@ fn print_once(endpoints: &[Endpoint], interval: Duration, json: bool) -> Result<
     let mut model = Model::new(endpoints.iter().map(Endpoint::to_string));
     let mut connections = Vec::new();
     for (index, endpoint) in endpoints.iter().enumerate() {
-        let opened = StatusConnection::open(endpoint, "gvirtus top");
+        let opened = StatusConnection::open(endpoint, PROGRAM);
         let connection = opened.map(|(connection, snapshot)| {
+            // Not every backend has NVML.
+            let figures = FiguresConnection::open(endpoint, &snapshot, PROGRAM).ok();
             model.update(index, News::Connected(snapshot));
-            connection
+            (index, connection, figures)
         });
         match connection {
-            Ok(connection) => connections.push((index, connection)),
+            Ok(connection) => connections.push(connection),
             Err(error) => model.update(index, News::Problem(format!("{error:#}"))),
         }
     }
@@ -144,9 +148,10 @@ fn print_once(endpoints: &[Endpoint], interval: Duration, json: bool) -> Result<
         if look > 0 && !connections.is_empty() {
             std::thread::sleep(interval);
         }
-        connections.retain(|(index, connection)| match connection.ask() {
+        connections.retain_mut(|(index, connection, figures)| match connection.ask() {
             Ok(picture) => {
-                model.update(*index, News::Picture(picture, Vec::new()));
+                let figures = figures.as_mut().and_then(|figures| figures.ask().ok());
+                model.update(*index, News::Picture(picture, figures.unwrap_or_default()));
                 true
             }
             Err(error) => {
