@@ -3,9 +3,9 @@
 
 Every program runs by itself: `python3 cupy_arrays.py [CHECK …]`. It writes one line `@ {json}`
 for itself and one for each check, whatever its libraries print between them. A check that fails
-does not end the program. `gpu-check` runs each program natively and remoted and compares the numbers.
-Where there is no GPU, `GPU_CHECK_DEVICE=cpu` tries the programs of PyTorch, Triton and JAX
-themselves.
+does not end the program. `gpu-check` runs each program natively and remoted and compares the
+numbers. Where there is no GPU, `GPU_CHECK_DEVICE=cpu` tries the programs of PyTorch, Triton and
+JAX themselves.
 """
 import contextlib
 import importlib
