@@ -3,8 +3,8 @@
 """Reads NVIDIA's nvml.h and prints rows for ../src/nvml.table: those of functions that the table does not list yet, or
 with --all of every function.
 
-With --check it tells instead which rows of the table do not have the sizes of this header. Run by hand when a new
-nvml.h appears; the build never needs it:
+With --check it tells instead which rows of the table are not those of this header; `cargo xtask test --only nvml` runs
+it. Run by hand when a new nvml.h appears; the build never needs it:
 
     python3 -m venv v && v/bin/pip install libclang
     v/bin/python read_nvml_header.py INCLUDE/nvml.h [--all | --check]
@@ -241,10 +241,10 @@ def main():
         lines = [line for line in TABLE.read_text().splitlines() if line and not line.startswith("#")]
         listed = {line.split(" ", 1)[0]: line for line in lines}
     if "--check" in sys.argv:
-        for name, line in rows.items():
-            if name in listed and listed[name].split("#")[0].strip() != line.split("#")[0].strip():
-                print(f"header: {line}\ntable:  {listed[name]}\n")
-        return
+        wrong = [name for name, line in rows.items() if listed.get(name, "").strip() != line.split("#")[0].strip()]
+        for name in wrong:
+            print(f"header: {rows[name]}\ntable:  {listed.get(name)}\n")
+        sys.exit(1 if wrong else 0)
     for name, line in rows.items():
         if "--all" in sys.argv or name not in listed:
             print(line)

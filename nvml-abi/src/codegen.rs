@@ -47,6 +47,24 @@ pub fn exports(handlers: &str) -> String {
     text
 }
 
+/// The source text of the functions that an NVML has not `implemented`: exports that evaluate
+/// `answer`, an expression of the type `result`. Those that are answered locally are not among
+/// them: not all answer a status.
+pub fn remaining(implemented: impl Fn(&str) -> bool, answer: &str, result: &str) -> String {
+    let mut text = String::from("// Made from the table of NVML by gvirtus_nvml_abi::codegen.\n\n");
+    let others = functions().iter().filter(|f| f.travel != Travel::Local);
+    for symbol in others
+        .map(|f| f.symbol)
+        .filter(|symbol| !implemented(symbol))
+    {
+        let _ = writeln!(
+            text,
+            "#[unsafe(no_mangle)]\npub extern \"C\" fn {symbol}() -> {result} {{\n    {answer}\n}}"
+        );
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +77,12 @@ mod tests {
         ));
         assert!(text.contains("extern \"C\" fn nvmlDeviceSetMigMode() -> Status"));
         assert!(!text.contains("fn nvmlInit_v2("));
+    }
+
+    #[test]
+    fn what_remains_is_what_is_not_implemented() {
+        let text = remaining(|symbol| symbol == "nvmlDeviceGetName", "answer()", "u32");
+        assert!(!text.contains("fn nvmlDeviceGetName("));
+        assert!(text.contains("fn nvmlDeviceGetFanSpeed() -> u32 {\n    answer()\n}"));
     }
 }

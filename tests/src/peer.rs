@@ -145,11 +145,19 @@ impl Peer {
         Picture::decode(&body).map_err(|_| malformed)
     }
 
-    fn read_exact(&mut self, bytes: &mut [u8]) -> Result<(), HandshakeError> {
-        let result = match self {
+    /// Reads as many bytes as there is room for.
+    ///
+    /// # Errors
+    ///
+    /// The daemon may have closed, or say nothing.
+    pub fn read(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        match self {
             Self::Tcp(stream) => stream.read_exact(bytes),
             Self::Unix(stream) => stream.read_exact(bytes),
-        };
-        result.map_err(|_| HandshakeError::Malformed)
+        }
+    }
+
+    fn read_exact(&mut self, bytes: &mut [u8]) -> Result<(), HandshakeError> {
+        self.read(bytes).map_err(|_| HandshakeError::Malformed)
     }
 }

@@ -5,7 +5,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 
 use crate::process;
 use crate::product;
@@ -59,12 +59,6 @@ pub(crate) fn step(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
 
 /// The folder that holds `include/` with CUDA's headers, beside the packages.
 fn headers(python: &std::path::Path) -> Result<String> {
-    let mut command = Command::new(python);
-    command.args([
-        "-c",
-        "import sysconfig; print(sysconfig.get_path('purelib'))",
-    ]);
-    let packages = process::capture(&mut command, Duration::from_secs(60))
-        .context("cannot ask Python for its packages")?;
-    Ok(format!("{}/nvidia/cu13", packages.trim()))
+    let home = python::packages(python)?.join("nvidia/cu13");
+    Ok(home.display().to_string())
 }

@@ -14,6 +14,7 @@ mod fuzz;
 mod machine_code;
 mod numba;
 mod nvidia_runtimes;
+mod nvml;
 mod older_releases;
 mod process;
 mod product;

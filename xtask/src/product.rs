@@ -87,6 +87,11 @@ pub(crate) struct Backend {
 
 impl Backend {
     pub(crate) fn start(gvirtus: &Path) -> Result<Self> {
+        Self::start_on(gvirtus, "auto")
+    }
+
+    /// The same on this driver.
+    pub(crate) fn start_on(gvirtus: &Path, driver: &str) -> Result<Self> {
         let scratch = Scratch::temporary("backend")?;
         let socket = scratch.path().join("backend.sock");
         let log = scratch.path().join("log");
@@ -94,7 +99,7 @@ impl Backend {
         let output = File::create(&log).context("cannot create the backend's log")?;
         let running = Running::start(
             Command::new(gvirtus)
-                .args(["serve", "--driver", "auto", "--listen", &endpoint])
+                .args(["serve", "--driver", driver, "--listen", &endpoint])
                 .env_remove("GVIRTUS_ENDPOINT")
                 .stdout(output.try_clone().context("cannot share the log")?)
                 .stderr(output),

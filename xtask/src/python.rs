@@ -94,6 +94,18 @@ pub(crate) fn environment(name: &str, what: &str, requirements: &Path) -> Result
     Ok(place.join("bin/python"))
 }
 
+/// The folder of an environment's packages.
+pub(crate) fn packages(python: &Path) -> Result<PathBuf> {
+    let mut command = Command::new(python);
+    command.args([
+        "-c",
+        "import sysconfig; print(sysconfig.get_path('purelib'))",
+    ]);
+    let packages = process::capture(&mut command, QUERY_LIMIT)
+        .context("cannot ask Python for its packages")?;
+    Ok(packages.trim().into())
+}
+
 /// Installs into a sibling of `place` and renames it, so that `place` is whole whenever it exists.
 fn install(system: &Path, what: &str, requirements: &Path, place: &Path) -> Result<()> {
     let parent = place.parent().context("the cache folder has a parent")?;

@@ -9,8 +9,8 @@ use crate::process;
 use crate::terminal::{self, strong, verdict};
 use crate::workspace::Workspace;
 use crate::{
-    cupy, demo, differential, dist, examples, fuzz, machine_code, numba, older_releases, product,
-    runtime_symbols, tidy,
+    cupy, demo, differential, dist, examples, fuzz, machine_code, numba, nvml, older_releases,
+    product, runtime_symbols, tidy,
 };
 
 /// Longer than any step takes from an empty build folder on two cores.
@@ -44,7 +44,7 @@ enum Action {
     Suite(&'static str, fn(&Workspace, &mut Tally) -> Result<()>),
 }
 
-const STEPS: [Step; 18] = [
+const STEPS: [Step; 19] = [
     Step {
         name: "fmt",
         action: Action::Cargo("cargo fmt --all --check"),
@@ -96,6 +96,10 @@ const STEPS: [Step; 18] = [
     Step {
         name: "end-to-end",
         action: Action::CargoTest("cargo test --locked --release --package gvirtus-tests"),
+    },
+    Step {
+        name: "nvml",
+        action: Action::Suite("test --only nvml", nvml::step),
     },
     Step {
         name: "numba",

@@ -90,5 +90,10 @@ macro_rules! exports {
 }
 use exports;
 
+/// Everything else, made from the table of NVML.
+mod remaining {
+    include!(concat!(env!("OUT_DIR"), "/remaining_nvml.rs"));
+}
+
 #[cfg(test)]
 mod tests;

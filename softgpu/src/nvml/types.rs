@@ -12,6 +12,7 @@ impl Status {
     pub const SUCCESS: Self = Self(0);
     pub const UNINITIALIZED: Self = Self(1);
     pub const INVALID_ARGUMENT: Self = Self(2);
+    pub const NOT_SUPPORTED: Self = Self(3);
     pub const NOT_FOUND: Self = Self(6);
     pub const INSUFFICIENT_SIZE: Self = Self(7);
     pub const ARGUMENT_VERSION_MISMATCH: Self = Self(25);
