@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod c_types;
 mod scalar;
 pub mod table;
 mod types;

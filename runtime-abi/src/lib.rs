@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 
 pub mod codegen;
+mod error_texts;
 pub mod table;
 mod types;
 
+pub use error_texts::{error_name, error_string};
 pub use types::*;

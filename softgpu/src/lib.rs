@@ -2,7 +2,6 @@
 //! A software CUDA device: executes PTX kernels on the CPU.
 
 mod device_call;
-mod device_errors;
 mod driver;
 pub mod exec;
 pub mod ir;

@@ -67,46 +67,6 @@ pub const CU_TRSF_DISABLE_TRILINEAR_OPTIMIZATION: u32 = 0x20;
 /// Filtering goes over the edges of a cube's faces.
 pub const CU_TRSF_SEAMLESS_CUBEMAP: u32 = 0x40;
 
-macro_rules! c_enum {
-    ($name:ident: $repr:ty { $($constant:ident = $value:literal,)* }) => {
-        #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[repr(transparent)]
-        pub struct $name(pub $repr);
-
-        impl $name {
-            $(pub const $constant: Self = Self($value);)*
-
-            /// The constant's name in `cuda.h`; the first one where several share the value.
-            pub const fn name(self) -> Option<&'static str> {
-                #[allow(unreachable_patterns, reason = "cuda.h lists some values twice")]
-                match self.0 {
-                    $($value => Some(stringify!($constant)),)*
-                    _ => None,
-                }
-            }
-        }
-
-        impl crate::Scalar for $name {
-            fn to_word(self) -> u64 {
-                crate::Scalar::to_word(self.0)
-            }
-
-            fn from_word(word: u64) -> Option<Self> {
-                crate::Scalar::from_word(word).map(Self)
-            }
-        }
-
-        impl core::fmt::Debug for $name {
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                match self.name() {
-                    Some(name) => f.write_str(name),
-                    None => write!(f, "{}({})", stringify!($name), self.0),
-                }
-            }
-        }
-    };
-}
-
 macro_rules! handle {
     ($($name:ident),*) => {$(
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -124,14 +84,5 @@ macro_rules! handle {
     )*};
 }
 
-macro_rules! layout {
-    ($name:ident, $size:literal, $align:literal, $($field:ident = $offset:literal),*) => {
-        const _: () = {
-            assert!(size_of::<$name>() == $size);
-            assert!(align_of::<$name>() == $align);
-            $(assert!(core::mem::offset_of!($name, $field) == $offset);)*
-        };
-    };
-}
-
-use {c_enum, handle, layout};
+use crate::{c_enum, layout};
+use handle;

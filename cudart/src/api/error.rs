@@ -3,11 +3,11 @@
 
 use core::ffi::c_char;
 
-use gvirtus_runtime_abi::cudaError;
+use gvirtus_runtime_abi::{cudaError, error_name, error_string};
 
 use super::{Told, write};
 use crate::driver::driver;
-use crate::error::{Result, check, name, text};
+use crate::error::{Result, check};
 use crate::thread::{last_error, take_last_error};
 
 pub unsafe fn cudaGetLastError() -> Told {
@@ -19,11 +19,11 @@ pub unsafe fn cudaPeekAtLastError() -> Told {
 }
 
 pub unsafe fn cudaGetErrorName(error: cudaError) -> *const c_char {
-    name(error).as_ptr()
+    error_name(error).as_ptr()
 }
 
 pub unsafe fn cudaGetErrorString(error: cudaError) -> *const c_char {
-    text(error).as_ptr()
+    error_string(error).as_ptr()
 }
 
 pub unsafe fn cudaDriverGetVersion(driverVersion: *mut i32) -> Result<()> {

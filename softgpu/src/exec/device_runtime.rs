@@ -2,12 +2,15 @@
 //! The functions of the device runtime library that kernels call: launches of grids, streams,
 //! events, copies (`cuda_device_runtime_api.h`).
 
+use core::ffi::CStr;
+
+use gvirtus_runtime_abi::{cudaError, error_name, error_string};
+
 use super::builtin::Call;
 use super::grids::{Child, Grids, Item, StreamKey};
 use super::launch::{Launch, LaunchConfig, check};
 use super::module::KernelId;
 use crate::device_call::DeviceCall;
-use crate::device_errors;
 use crate::memory::Memory;
 
 /// `cudaError_t` as kernels see it.
@@ -85,8 +88,8 @@ pub(super) fn run(launch: &Launch<'_>, call: &mut Call<'_>, function: DeviceCall
     let value = match function {
         DeviceCall::GetParameterBuffer => caller.parameter_buffer(),
         DeviceCall::GetParameterBufferV2 => caller.parameter_buffer_of_launch(),
-        DeviceCall::GetErrorName => caller.error_text(0),
-        DeviceCall::GetErrorString => caller.error_text(1),
+        DeviceCall::GetErrorName => caller.error_text(error_name),
+        DeviceCall::GetErrorString => caller.error_text(error_string),
         DeviceCall::GetLastError => caller.last_error(true).into(),
         DeviceCall::PeekAtLastError => caller.last_error(false).into(),
         other => {
@@ -210,8 +213,8 @@ impl Caller<'_, '_> {
     }
 
     /// The address of an error's name or text.
-    fn error_text(&self, which: usize) -> u64 {
-        let text = device_errors::texts(self.word(0))[which];
+    fn error_text(&self, text: fn(cudaError) -> &'static CStr) -> u64 {
+        let text = text(cudaError(self.word(0))).to_str().unwrap_or_default();
         self.grids.module().text(text).unwrap_or(0)
     }
 
