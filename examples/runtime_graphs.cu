@@ -81,6 +81,16 @@ static bool kernels(int *device, cudaStream_t stream) {
     CHECK(cudaGraphMemsetNodeGetParams(fill, &filled));
     right &= tell("and what it fills", filled.dst == device && filled.width == COUNT &&
                                            filled.value == 1 && filled.elementSize == 4);
+#if CUDART_VERSION >= 13020
+    cudaGraphNodeParams known = {};
+    CHECK(cudaGraphNodeGetParams(launch, &known));
+    right &= tell("or in the form of all nodes", known.type == cudaGraphNodeTypeKernel &&
+                                                     known.kernel.func == params.func &&
+                                                     known.kernel.blockDim.x == COUNT);
+    CHECK(cudaGraphNodeGetParams(fill, &known));
+    right &= tell("as for a memset", known.type == cudaGraphNodeTypeMemset &&
+                                         known.memset.dst == device && known.memset.value == 1);
+#endif
     CHECK(cudaGraphInstantiateWithFlags(&exec, graph, 0));
     CHECK(cudaGraphUpload(exec, stream));
     run(exec, stream);

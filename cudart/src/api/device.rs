@@ -163,3 +163,13 @@ macro_rules! choose_device {
 choose_device!(cudaChooseDevice, cudaDeviceProp);
 choose_device!(cudaChooseDevice_r12, cudaDeviceProp_v12);
 choose_device!(cudaChooseDevice_r11, cudaDeviceProp_v11);
+
+/// Devices have had double precision for long: nothing to do.
+pub unsafe fn cudaSetDoubleForDevice(_d: *mut f64) -> Result<()> {
+    Ok(())
+}
+
+/// As [`cudaSetDoubleForDevice`].
+pub unsafe fn cudaSetDoubleForHost(_d: *mut f64) -> Result<()> {
+    Ok(())
+}

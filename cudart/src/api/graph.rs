@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Nodes of graphs whose parameters the runtime has in another form than the driver: kernels named
-//! by their host functions, copies counted in elements, and what needs a context.
+//! by their host functions, and what needs a context; copies are in [`super::graph_copy`].
 //!
 //! All other functions of graphs are the driver's own, as the table says.
 
@@ -9,17 +9,15 @@ use std::mem::{transmute_copy, zeroed};
 use std::ptr::null;
 
 use gvirtus_abi::{
-    CUDA_KERNEL_NODE_PARAMS, CUDA_MEMCPY3D, CUDA_MEMSET_NODE_PARAMS, CUcontext, CUfunction,
-    CUgraph, CUgraphEdgeData, CUgraphExec, CUgraphNode, CUgraphNodeParams, CUkernel,
+    CUDA_KERNEL_NODE_PARAMS, CUDA_MEMSET_NODE_PARAMS, CUcontext, CUfunction, CUgraph,
+    CUgraphEdgeData, CUgraphExec, CUgraphNode, CUgraphNodeParams, CUgreenCtx, CUkernel,
 };
 use gvirtus_runtime_abi::{
-    cudaError, cudaExtent, cudaGraphEdgeData, cudaGraphNodeParams, cudaGraphNodeParams_v12,
-    cudaGraphNodeType, cudaKernelFunctionType, cudaKernelNodeParams, cudaMemcpy3DParms,
-    cudaMemcpyKind, cudaMemsetParams, cudaPitchedPtr, cudaPos, dim3,
+    cudaError, cudaGraphEdgeData, cudaGraphNodeParams, cudaGraphNodeParams_v12, cudaGraphNodeType,
+    cudaKernelFunctionType, cudaKernelNodeParams, cudaMemsetParams, dim3,
 };
 
 use super::copy_box::{driver_copy, runtime_copy};
-use super::symbol::place;
 use super::{not_null, write};
 use crate::context::{current, ensure_current, with_context};
 use crate::driver::driver;
@@ -31,7 +29,7 @@ const _: () = assert!(size_of::<cudaGraphNodeParams_v12>() == size_of::<CUgraphN
 const _: () = assert!(size_of::<cudaGraphEdgeData>() == size_of::<CUgraphEdgeData>());
 
 /// The context that nodes are made for.
-fn context() -> Result<CUcontext> {
+pub(super) fn context() -> Result<CUcontext> {
     ensure_current()?;
     Ok(current(driver()?))
 }
@@ -45,6 +43,14 @@ fn kernel_or_function(func: *mut c_void) -> Result<(CUkernel, CUfunction)> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Where a new node goes.
+pub(super) struct NewNode {
+    pub(super) node: *mut CUgraphNode,
+    pub(super) graph: CUgraph,
+    pub(super) dependencies: *const CUgraphNode,
+    pub(super) count: usize,
 }
 
 fn driver_kernel(params: &cudaKernelNodeParams) -> Result<CUDA_KERNEL_NODE_PARAMS> {
@@ -144,276 +150,6 @@ pub unsafe fn cudaGraphExecKernelNodeSetParams(
         driver.cuGraphExecKernelNodeSetParams_v2(hGraphExec, node, &raw const params)
     })
 }
-
-/// A run of bytes as a copy of one row.
-fn line(
-    dst: *mut c_void,
-    src: *const c_void,
-    count: usize,
-    kind: cudaMemcpyKind,
-) -> Result<CUDA_MEMCPY3D> {
-    let pitched = |ptr: *mut c_void| cudaPitchedPtr {
-        ptr,
-        pitch: count,
-        xsize: count,
-        ysize: 1,
-    };
-    let origin = cudaPos { x: 0, y: 0, z: 0 };
-    driver_copy(&cudaMemcpy3DParms {
-        srcArray: Default::default(),
-        srcPos: origin,
-        srcPtr: pitched(src.cast_mut()),
-        dstArray: Default::default(),
-        dstPos: origin,
-        dstPtr: pitched(dst),
-        extent: cudaExtent {
-            width: count,
-            height: 1,
-            depth: 1,
-        },
-        kind,
-    })
-}
-
-/// Where a new node goes.
-struct NewNode {
-    node: *mut CUgraphNode,
-    graph: CUgraph,
-    dependencies: *const CUgraphNode,
-    count: usize,
-}
-
-impl NewNode {
-    fn copy(self, copy: &CUDA_MEMCPY3D) -> Result<()> {
-        let (copy, context) = (std::ptr::from_ref(copy), context()?);
-        // SAFETY: the caller of the runtime's function promised the pointers.
-        with_context(|driver| unsafe {
-            driver.cuGraphAddMemcpyNode(
-                self.node,
-                self.graph,
-                self.dependencies,
-                self.count,
-                copy,
-                context,
-            )
-        })
-    }
-}
-
-fn set_copy(node: CUgraphNode, copy: &CUDA_MEMCPY3D) -> Result<()> {
-    let copy = std::ptr::from_ref(copy);
-    // SAFETY: the copy is good for reading; the driver checks the node.
-    with_context(|driver| unsafe { driver.cuGraphMemcpyNodeSetParams(node, copy) })
-}
-
-fn set_copy_of_exec(exec: CUgraphExec, node: CUgraphNode, copy: &CUDA_MEMCPY3D) -> Result<()> {
-    let (copy, context) = (std::ptr::from_ref(copy), context()?);
-    // SAFETY: the copy is good for reading; the driver checks the handles.
-    with_context(|driver| unsafe {
-        driver.cuGraphExecMemcpyNodeSetParams(exec, node, copy, context)
-    })
-}
-
-pub unsafe fn cudaGraphAddMemcpyNode(
-    pGraphNode: *mut CUgraphNode,
-    graph: CUgraph,
-    pDependencies: *const CUgraphNode,
-    numDependencies: usize,
-    pCopyParams: *const cudaMemcpy3DParms,
-) -> Result<()> {
-    not_null(pCopyParams)?;
-    // SAFETY: the caller's promise.
-    let copy = driver_copy(unsafe { &*pCopyParams })?;
-    NewNode {
-        node: pGraphNode,
-        graph,
-        dependencies: pDependencies,
-        count: numDependencies,
-    }
-    .copy(&copy)
-}
-
-pub unsafe fn cudaGraphAddMemcpyNode1D(
-    pGraphNode: *mut CUgraphNode,
-    graph: CUgraph,
-    pDependencies: *const CUgraphNode,
-    numDependencies: usize,
-    dst: *mut c_void,
-    src: *const c_void,
-    count: usize,
-    kind: cudaMemcpyKind,
-) -> Result<()> {
-    NewNode {
-        node: pGraphNode,
-        graph,
-        dependencies: pDependencies,
-        count: numDependencies,
-    }
-    .copy(&line(dst, src, count, kind)?)
-}
-
-pub unsafe fn cudaGraphAddMemcpyNodeToSymbol(
-    pGraphNode: *mut CUgraphNode,
-    graph: CUgraph,
-    pDependencies: *const CUgraphNode,
-    numDependencies: usize,
-    symbol: *const c_void,
-    src: *const c_void,
-    count: usize,
-    offset: usize,
-    kind: cudaMemcpyKind,
-) -> Result<()> {
-    let dst = place(symbol, offset, count)?;
-    // SAFETY: the caller's promise.
-    unsafe {
-        cudaGraphAddMemcpyNode1D(
-            pGraphNode,
-            graph,
-            pDependencies,
-            numDependencies,
-            dst,
-            src,
-            count,
-            kind,
-        )
-    }
-}
-
-pub unsafe fn cudaGraphAddMemcpyNodeFromSymbol(
-    pGraphNode: *mut CUgraphNode,
-    graph: CUgraph,
-    pDependencies: *const CUgraphNode,
-    numDependencies: usize,
-    dst: *mut c_void,
-    symbol: *const c_void,
-    count: usize,
-    offset: usize,
-    kind: cudaMemcpyKind,
-) -> Result<()> {
-    let src = place(symbol, offset, count)?;
-    // SAFETY: the caller's promise.
-    unsafe {
-        cudaGraphAddMemcpyNode1D(
-            pGraphNode,
-            graph,
-            pDependencies,
-            numDependencies,
-            dst,
-            src,
-            count,
-            kind,
-        )
-    }
-}
-
-pub unsafe fn cudaGraphMemcpyNodeGetParams(
-    node: CUgraphNode,
-    pNodeParams: *mut cudaMemcpy3DParms,
-) -> Result<()> {
-    // SAFETY: integers, handles and pointers, for which zero is a value.
-    let mut copy: CUDA_MEMCPY3D = unsafe { zeroed() };
-    let output = &raw mut copy;
-    // SAFETY: the output is a local; the driver checks the node.
-    with_context(|driver| unsafe { driver.cuGraphMemcpyNodeGetParams(node, output) })?;
-    let answer = runtime_copy(&copy)?;
-    // SAFETY: the caller's promise.
-    unsafe { write(pNodeParams, answer) }
-}
-
-pub unsafe fn cudaGraphMemcpyNodeSetParams(
-    node: CUgraphNode,
-    pNodeParams: *const cudaMemcpy3DParms,
-) -> Result<()> {
-    not_null(pNodeParams)?;
-    // SAFETY: the caller's promise.
-    set_copy(node, &driver_copy(unsafe { &*pNodeParams })?)
-}
-
-pub unsafe fn cudaGraphMemcpyNodeSetParams1D(
-    node: CUgraphNode,
-    dst: *mut c_void,
-    src: *const c_void,
-    count: usize,
-    kind: cudaMemcpyKind,
-) -> Result<()> {
-    set_copy(node, &line(dst, src, count, kind)?)
-}
-
-pub unsafe fn cudaGraphMemcpyNodeSetParamsToSymbol(
-    node: CUgraphNode,
-    symbol: *const c_void,
-    src: *const c_void,
-    count: usize,
-    offset: usize,
-    kind: cudaMemcpyKind,
-) -> Result<()> {
-    set_copy(
-        node,
-        &line(place(symbol, offset, count)?, src, count, kind)?,
-    )
-}
-
-pub unsafe fn cudaGraphMemcpyNodeSetParamsFromSymbol(
-    node: CUgraphNode,
-    dst: *mut c_void,
-    symbol: *const c_void,
-    count: usize,
-    offset: usize,
-    kind: cudaMemcpyKind,
-) -> Result<()> {
-    set_copy(
-        node,
-        &line(dst, place(symbol, offset, count)?, count, kind)?,
-    )
-}
-
-pub unsafe fn cudaGraphExecMemcpyNodeSetParams(
-    hGraphExec: CUgraphExec,
-    node: CUgraphNode,
-    pNodeParams: *const cudaMemcpy3DParms,
-) -> Result<()> {
-    not_null(pNodeParams)?;
-    // SAFETY: the caller's promise.
-    set_copy_of_exec(hGraphExec, node, &driver_copy(unsafe { &*pNodeParams })?)
-}
-
-pub unsafe fn cudaGraphExecMemcpyNodeSetParams1D(
-    hGraphExec: CUgraphExec,
-    node: CUgraphNode,
-    dst: *mut c_void,
-    src: *const c_void,
-    count: usize,
-    kind: cudaMemcpyKind,
-) -> Result<()> {
-    set_copy_of_exec(hGraphExec, node, &line(dst, src, count, kind)?)
-}
-
-pub unsafe fn cudaGraphExecMemcpyNodeSetParamsToSymbol(
-    hGraphExec: CUgraphExec,
-    node: CUgraphNode,
-    symbol: *const c_void,
-    src: *const c_void,
-    count: usize,
-    offset: usize,
-    kind: cudaMemcpyKind,
-) -> Result<()> {
-    let dst = place(symbol, offset, count)?;
-    set_copy_of_exec(hGraphExec, node, &line(dst, src, count, kind)?)
-}
-
-pub unsafe fn cudaGraphExecMemcpyNodeSetParamsFromSymbol(
-    hGraphExec: CUgraphExec,
-    node: CUgraphNode,
-    dst: *mut c_void,
-    symbol: *const c_void,
-    count: usize,
-    offset: usize,
-    kind: cudaMemcpyKind,
-) -> Result<()> {
-    let src = place(symbol, offset, count)?;
-    set_copy_of_exec(hGraphExec, node, &line(dst, src, count, kind)?)
-}
-
 const _: () = assert!(size_of::<cudaMemsetParams>() == size_of::<CUDA_MEMSET_NODE_PARAMS>());
 
 pub unsafe fn cudaGraphAddMemsetNode(
@@ -466,6 +202,21 @@ pub unsafe fn cudaGraphConditionalHandleCreate(
             flags,
         )
     })
+}
+
+/// Of the current context's device where no execution context is named; there are no others.
+pub unsafe fn cudaGraphConditionalHandleCreate_v2(
+    pHandle_out: *mut u64,
+    graph: CUgraph,
+    ctx: CUgreenCtx,
+    defaultLaunchValue: u32,
+    flags: u32,
+) -> Result<()> {
+    if !ctx.is_null() && ctx.0 != context()?.0 {
+        return Err(cudaError::cudaErrorNotSupported);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { cudaGraphConditionalHandleCreate(pHandle_out, graph, defaultLaunchValue, flags) }
 }
 
 /// The driver's form of a node of any kind. `has_function_type` says that a kernel's description
@@ -529,6 +280,65 @@ unsafe fn driver_node(
         }
     }
     Ok(node)
+}
+
+/// The runtime's form of a driver's description of a node.
+///
+/// # Safety
+///
+/// The driver has filled it in.
+unsafe fn runtime_node(node: &CUgraphNodeParams) -> Result<cudaGraphNodeParams> {
+    // SAFETY: as in `driver_node`, the other way round; contexts are where execution contexts are.
+    let mut params: cudaGraphNodeParams = unsafe { transmute_copy(node) };
+    // SAFETY: the type says which member is meant; each is plain data.
+    unsafe {
+        match params.r#type {
+            cudaGraphNodeType::cudaGraphNodeTypeKernel => {
+                let kernel = node.anonymous0.kernel;
+                let described = &mut params.anonymous0.kernel;
+                let handle = match kernel.kern.is_null() {
+                    true => CUkernel(kernel.func.0),
+                    false => kernel.kern,
+                };
+                described.anonymous0.func = host_function(handle).cast_mut();
+                described.functionType = cudaKernelFunctionType::cudaKernelFunctionTypeDeviceEntry;
+                described.gridDim = dim3 {
+                    x: kernel.gridDimX,
+                    y: kernel.gridDimY,
+                    z: kernel.gridDimZ,
+                };
+                described.blockDim = dim3 {
+                    x: kernel.blockDimX,
+                    y: kernel.blockDimY,
+                    z: kernel.blockDimZ,
+                };
+                described.sharedMemBytes = kernel.sharedMemBytes;
+                described.kernelParams = kernel.kernelParams;
+                described.extra = kernel.extra;
+                described.ctx = CUgreenCtx(kernel.ctx.0);
+            }
+            cudaGraphNodeType::cudaGraphNodeTypeMemcpy => {
+                let copy = runtime_copy(&node.anonymous0.memcpy.copyParams)?;
+                params.anonymous0.memcpy.copyParams = copy;
+            }
+            _ => {}
+        }
+    }
+    Ok(params)
+}
+
+pub unsafe fn cudaGraphNodeGetParams(
+    node: CUgraphNode,
+    nodeParams: *mut cudaGraphNodeParams,
+) -> Result<()> {
+    not_null(nodeParams)?;
+    // SAFETY: integers, handles and pointers, for which zero is a value.
+    let mut described: CUgraphNodeParams = unsafe { zeroed() };
+    let output = &raw mut described;
+    // SAFETY: the output is a local; the driver checks the node.
+    with_context(|driver| unsafe { driver.cuGraphNodeGetParams(node, output) })?;
+    // SAFETY: the driver has filled it in; the output is the caller's promise.
+    unsafe { write(nodeParams, runtime_node(&described)?) }
 }
 
 /// What the driver writes into a node's description: an allocation's address, a conditional node's
