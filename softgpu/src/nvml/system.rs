@@ -29,7 +29,7 @@ pub extern "C" fn nvmlInitWithFlags(_flags: u32) -> Status {
 /// The text of a status.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlErrorString(result: Status) -> *const c_char {
-    gvirtus_nvml_abi::Status(result.0).text().as_ptr()
+    result.text().as_ptr()
 }
 
 /// Ends one use.

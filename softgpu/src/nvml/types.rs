@@ -3,21 +3,7 @@
 
 use core::ffi::c_char;
 
-/// `nvmlReturn_t`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct Status(pub u32);
-
-impl Status {
-    pub const SUCCESS: Self = Self(0);
-    pub const UNINITIALIZED: Self = Self(1);
-    pub const INVALID_ARGUMENT: Self = Self(2);
-    pub const NOT_SUPPORTED: Self = Self(3);
-    pub const NOT_FOUND: Self = Self(6);
-    pub const INSUFFICIENT_SIZE: Self = Self(7);
-    pub const ARGUMENT_VERSION_MISMATCH: Self = Self(25);
-    pub const UNKNOWN: Self = Self(999);
-}
+pub use gvirtus_nvml_abi::Status;
 
 /// `nvmlDevice_t`: opaque; here the address of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
