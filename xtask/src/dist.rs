@@ -124,7 +124,8 @@ fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
     Ok(to.to_owned())
 }
 
-fn strip(path: &Path) -> Result<()> {
+/// Takes from a program or library what only a debugger needs.
+pub(crate) fn strip(path: &Path) -> Result<()> {
     process::require(
         Command::new("strip").arg("--strip-unneeded").arg(path),
         STRIP_LIMIT,

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a program for people at a terminal")]
 
+mod control_plane;
 mod coverage;
 mod cupy;
 mod demo;
@@ -11,10 +12,14 @@ mod differential;
 mod dist;
 mod examples;
 mod fuzz;
+mod go_programs;
+mod images;
 mod machine_code;
+mod manifests;
 mod numba;
 mod nvidia_runtimes;
 mod nvml;
+mod oci;
 mod older_releases;
 mod process;
 mod product;
@@ -24,6 +29,7 @@ mod runtime_libraries;
 mod runtime_symbols;
 mod scratch;
 mod steps;
+mod tar;
 mod terminal;
 mod tidy;
 mod toolkit;
@@ -66,6 +72,10 @@ enum Task {
     Examples,
     /// Feed made-up inputs to the parsers for a while.
     Fuzz(fuzz::Options),
+    /// Build the container images as OCI archives, without a daemon.
+    Images(images::Options),
+    /// Write deploy/gvirtus.yaml from the Helm chart.
+    Manifests,
     /// Run numba-cuda's own tests on the software device.
     Numba(numba::Options),
     /// Count what calls of the CUDA runtime cost, with NVIDIA's and with ours (needs valgrind).
@@ -104,6 +114,8 @@ fn run(task: Task) -> Result<()> {
         Task::Dist { check: true } => dist::check(&workspace),
         Task::Examples => examples::run(&workspace),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
+        Task::Images(options) => images::run(&workspace, &options).map(drop),
+        Task::Manifests => manifests::run(&workspace),
         Task::Numba(options) => numba::run(&workspace, &options),
         Task::RuntimeCalls => runtime_calls::run(&workspace),
         Task::Test(options) => steps::run(&workspace, &options),

@@ -9,8 +9,8 @@ use crate::process;
 use crate::terminal::{self, strong, verdict};
 use crate::workspace::Workspace;
 use crate::{
-    cupy, demo, differential, dist, examples, fuzz, machine_code, numba, nvml, older_releases,
-    product, runtime_symbols, tidy,
+    control_plane, cupy, demo, differential, dist, examples, fuzz, machine_code, manifests, numba,
+    nvml, older_releases, product, runtime_symbols, tidy,
 };
 
 /// Longer than any step takes from an empty build folder on two cores.
@@ -44,7 +44,7 @@ enum Action {
     Suite(&'static str, fn(&Workspace, &mut Tally) -> Result<()>),
 }
 
-const STEPS: [Step; 19] = [
+const STEPS: [Step; 21] = [
     Step {
         name: "fmt",
         action: Action::Cargo("cargo fmt --all --check"),
@@ -100,6 +100,14 @@ const STEPS: [Step; 19] = [
     Step {
         name: "nvml",
         action: Action::Suite("test --only nvml", nvml::step),
+    },
+    Step {
+        name: "manifests",
+        action: Action::Suite("test --only manifests", manifests::step),
+    },
+    Step {
+        name: "control-plane",
+        action: Action::Suite("test --only control-plane", control_plane::step),
     },
     Step {
         name: "numba",
@@ -181,7 +189,7 @@ fn cargo(workspace: &Workspace, line: &str) -> std::process::Command {
 
 impl Tally {
     /// Counts a line if it is the result of one test program.
-    fn add(&mut self, line: &str) {
+    pub(crate) fn add(&mut self, line: &str) {
         let Some((_, counts)) = line
             .strip_prefix("test result: ")
             .and_then(|rest| rest.split_once(". "))

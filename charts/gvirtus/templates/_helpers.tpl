@@ -1,0 +1,41 @@
+{{/* Labels of all objects. Call with (list . "component"). */}}
+{{- define "gvirtus.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "gvirtus.selector" . }}
+app.kubernetes.io/part-of: gvirtus
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+{{- end -}}
+
+{{/* What selects a component's pods: it must never change. */}}
+{{- define "gvirtus.selector" -}}
+app.kubernetes.io/name: gvirtus-{{ index . 1 }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{- define "gvirtus.image" -}}
+{{- $root := index . 0 -}}
+{{ $root.Values.image.registry }}/gvirtus-{{ index . 1 }}:{{ $root.Values.image.tag | default $root.Chart.AppVersion }}
+{{- end -}}
+
+{{- define "gvirtus.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Pod Security's level "restricted". */}}
+{{- define "gvirtus.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "gvirtus.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Installs GVirtuS on a real control plane (etcd, API server, scheduler) and creates pods.
+//!
+//! One cluster serves all checks, in their order; `cargo xtask test --only control-plane` builds
+//! the programs and starts this. It prints as cargo's tests do.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "a program for people at a terminal")]
+
+mod checks;
+mod cluster;
+mod objects;
+mod program;
+mod wait;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
+use clap::Parser;
+
+use world::World;
+
+/// Creates pods on a real control plane.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The folder with etcd, kube-apiserver and kube-scheduler
+    #[arg(long)]
+    programs: PathBuf,
+    /// The folder with gvirtus-webhook and gvirtus-cluster
+    #[arg(long)]
+    product: PathBuf,
+    /// The folder of this repository
+    #[arg(long)]
+    repository: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(arguments: &Arguments) -> Result<bool> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("TLS was set up before"))?;
+    let mut interrupted =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        result = all(arguments) => result,
+        // Dropping the world ends its programs.
+        _ = interrupted.recv() => Err(anyhow!("interrupted")),
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
+    }
+}
+
+async fn all(arguments: &Arguments) -> Result<bool> {
+    cluster::check_programs(&arguments.programs)?;
+    let mut world = World::start(
+        &arguments.programs,
+        &arguments.product,
+        &arguments.repository,
+    )
+    .await?;
+    let (mut passed, mut failed) = (0, 0);
+    for name in checks::NAMES {
+        match checks::run(name, &mut world).await {
+            Ok(()) => {
+                passed += 1;
+                println!("test {name} ... ok");
+            }
+            Err(error) => {
+                failed += 1;
+                println!("test {name} ... FAILED\n{error:#}");
+                if failed == 1 {
+                    println!("{}", world.webhook_log());
+                }
+            }
+        }
+    }
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!("test result: {verdict}. {passed} passed; {failed} failed; 0 ignored");
+    Ok(failed == 0)
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Programs that are Go modules, built once into the user's cache folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::process;
+use crate::scratch;
+use crate::terminal;
+use crate::toolkit::{cache_folder, sibling};
+use crate::workspace::Workspace;
+
+const BUILD_LIMIT: Duration = Duration::from_secs(70 * 60);
+const KUBERNETES: &str = "k8s.io/kubernetes";
+const KUBERNETES_MODULE: &str = "tests/controlplane";
+/// Programs and their packages of [`KUBERNETES_MODULE`].
+const CONTROL_PLANE: [(&str, &str); 3] = [
+    ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+    ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    ("etcd", "go.etcd.io/etcd/server/v3"),
+];
+const HELM_VERSION: &str = "v4.3.1";
+const HELM: &str = "helm.sh/helm/v4/cmd/helm";
+
+/// The folder with the programs of a control plane.
+pub(crate) fn control_plane(workspace: &Workspace) -> Result<PathBuf> {
+    let module = workspace.root().join(KUBERNETES_MODULE);
+    let text = fs::read_to_string(module.join("go.mod")).context("cannot read go.mod")?;
+    let version = required(&text, KUBERNETES).context("go.mod names no version of Kubernetes")?;
+    let place = cache_folder()?.join(format!("controlplane-{}", version.trim_start_matches('v')));
+    let folder = place.join("bin");
+    for (name, package) in CONTROL_PLANE {
+        build(&folder.join(name), |program| {
+            let version_variable = "k8s.io/component-base/version.gitVersion";
+            let mut command = go()?;
+            command
+                .current_dir(&module)
+                .args(["build", "-mod=readonly", "-trimpath", "-o"])
+                .arg(program)
+                .arg(format!("-ldflags=-s -w -X {version_variable}={version}"))
+                .arg(package);
+            Ok(command)
+        })?;
+    }
+    Ok(folder)
+}
+
+/// `helm`, the one on PATH or one that is built.
+pub(crate) fn helm() -> Result<PathBuf> {
+    if let Some(helm) = process::on_path("helm") {
+        return Ok(helm);
+    }
+    let place = cache_folder()?.join(format!("helm-{}", HELM_VERSION.trim_start_matches('v')));
+    let program = place.join("helm");
+    build(&program, |program| {
+        let mut command = go()?;
+        // It has no option for the file's name.
+        command
+            .env("GOBIN", program.with_extension("folder"))
+            .args(["install", "-trimpath", "-ldflags=-s -w"])
+            .arg(format!("{HELM}@{HELM_VERSION}"));
+        Ok(command)
+    })?;
+    Ok(program)
+}
+
+fn go() -> Result<Command> {
+    let go = process::on_path("go").ok_or_else(|| anyhow!("there is no go on PATH"))?;
+    let mut command = Command::new(go);
+    command.env("CGO_ENABLED", "0").env_remove("GOFLAGS");
+    Ok(command)
+}
+
+/// Runs what `command` makes for a sibling of `program` and renames that, unless it is there.
+fn build(program: &Path, command: impl FnOnce(&Path) -> Result<Command>) -> Result<()> {
+    if program.exists() {
+        return Ok(());
+    }
+    let folder = program.parent().context("the cache folder has a parent")?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let _lock = scratch::lock(
+        &sibling(folder, "lock"),
+        "another process that builds the same",
+    )?;
+    if program.exists() {
+        return Ok(());
+    }
+    let partial = sibling(program, "partial");
+    let mut command = command(&partial)?;
+    println!("Building {}, once: minutes.", program.display());
+    let start = Instant::now();
+    process::require(&mut command, BUILD_LIMIT)?;
+    let name = program.file_name().unwrap_or_default();
+    let in_folder = partial.with_extension("folder");
+    let built = if in_folder.exists() {
+        in_folder.join(name)
+    } else {
+        partial
+    };
+    ensure!(built.exists(), "{} was not built", built.display());
+    fs::rename(&built, program).context("cannot rename what was built")?;
+    let _ = fs::remove_dir(&in_folder);
+    println!("  done in {}", terminal::seconds(start.elapsed()));
+    Ok(())
+}
+
+/// The version of `module` that a go.mod requires.
+fn required<'a>(text: &'a str, module: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let line = line.trim();
+        let line = line.strip_prefix("require ").unwrap_or(line);
+        let version = line.strip_prefix(module)?.strip_prefix(' ')?;
+        version
+            .split_whitespace()
+            .next()
+            .filter(|word| word.starts_with('v'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_required_one() {
+        let text = "tool k8s.io/kubernetes/cmd/kubelet\nrequire k8s.io/kubernetes v1.36.3\n\
+                    require (\n\tk8s.io/api v0.36.3 // indirect\n)\n";
+        assert_eq!(required(text, "k8s.io/kubernetes"), Some("v1.36.3"));
+        assert_eq!(required(text, "k8s.io/api"), Some("v0.36.3"));
+        assert_eq!(required(text, "k8s.io/apimachinery"), None);
+    }
+}
