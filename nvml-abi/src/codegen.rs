@@ -18,18 +18,14 @@ pub fn exports(handlers: &str) -> String {
             Travel::Local => continue,
             Travel::Unsupported => (String::new(), format!("{handlers}::unsupported({number})")),
             Travel::Query => {
-                let types = function.arguments.iter().map(|kind| match kind {
-                    Kind::U32 | Kind::Pid => "u32",
-                    Kind::U64 => "u64",
-                    _ => "usize",
-                });
-                let parameters: Vec<String> = types
-                    .enumerate()
-                    .map(|(i, ty)| format!("a{i}: {ty}"))
-                    .collect();
-                let words: Vec<String> = (0..parameters.len())
-                    .map(|i| format!("a{i} as usize"))
-                    .collect();
+                let arguments = function.arguments.iter().enumerate();
+                let (parameters, words): (Vec<String>, Vec<String>) = arguments
+                    .map(|(i, kind)| match kind {
+                        Kind::U32 | Kind::Pid => (format!("a{i}: u32"), format!("a{i} as usize")),
+                        Kind::U64 => (format!("a{i}: u64"), format!("a{i} as usize")),
+                        _ => (format!("a{i}: usize"), format!("a{i}")),
+                    })
+                    .unzip();
                 let call = format!(
                     "// SAFETY: the C caller's promise, passed on.\n    \
                      unsafe {{ {handlers}::query({number}, &[{}]) }}",

@@ -235,7 +235,7 @@ unsafe fn write(kind: &Kind, place: &Place, output: &mut [u8]) -> Result<(), ()>
         } => (*element, &repairs[..]),
         _ => (1, &[][..]),
     };
-    if output.len() > place.room || output.len() % element != 0 {
+    if output.len() > place.room || !output.len().is_multiple_of(element) {
         return Err(());
     }
     for element in output.chunks_exact_mut(element) {

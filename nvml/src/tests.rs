@@ -119,12 +119,12 @@ fn an_array_has_its_count() {
 #[test]
 fn a_structure_says_its_size() {
     let (connection, thread) = backend(Status::NOT_SUPPORTED, Vec::new());
-    let mut unversioned = [0_u64; 5];
+    let (mut unversioned, mut versioned) = ([0_u64; 5], [2 << 24 | 40_u64, 0, 0, 0, 0]);
     let symbol = "nvmlDeviceGetMemoryInfo_v2";
     let words = [device(1), address(&mut unversioned)];
     let result = call(&connection, symbol, &words);
     assert_eq!(result, Err(Status::ARGUMENT_VERSION_MISMATCH));
-    memory[0] = 2 << 24 | 40;
+    let words = [device(1), address(&mut versioned)];
     assert_eq!(
         call(&connection, symbol, &words),
         Err(Status::NOT_SUPPORTED)

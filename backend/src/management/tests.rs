@@ -47,7 +47,7 @@ unsafe extern "C" fn name(device: usize, name: *mut u8, length: u32) -> Status {
         return Status::INSUFFICIENT_SIZE;
     }
     // SAFETY: room for as many bytes as the length says.
-    unsafe { name.copy_from_nonoverlapping(b"GPU\0".as_ptr(), 4) };
+    unsafe { name.copy_from_nonoverlapping(c"GPU".as_ptr().cast(), 4) };
     Status::SUCCESS
 }
 
@@ -75,7 +75,7 @@ unsafe extern "C" fn affinity(_device: usize, count: u32, set: *mut u64) -> Stat
 unsafe extern "C" fn process_name(pid: u32, name: *mut u8, _length: u32) -> Status {
     assert_eq!(pid, STRANGER);
     // SAFETY: the tests give room enough.
-    unsafe { name.copy_from_nonoverlapping(b"Xorg\0".as_ptr(), 5) };
+    unsafe { name.copy_from_nonoverlapping(c"Xorg".as_ptr().cast(), 5) };
     Status::SUCCESS
 }
 

@@ -2,8 +2,9 @@
 //! Events: a device on which XID errors are registered has one every 100 ms.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::{INVALID_ARGUMENT, NOT_SUPPORTED, Status, TIMEOUT, exports, index, write};
 
@@ -25,7 +26,7 @@ fn with<R>(
     set: usize,
     function: impl FnOnce(&mut Vec<usize>) -> Result<R, Status>,
 ) -> Result<R, Status> {
-    let mut sets = SETS.lock().map_err(|_| INVALID_ARGUMENT)?;
+    let mut sets = SETS.lock();
     let devices = sets.get_or_insert_default().get_mut(&set);
     function(devices.ok_or(INVALID_ARGUMENT)?)
 }
@@ -36,7 +37,7 @@ exports! {
         write(place, XID)
     }
     fn nvmlEventSetCreate(place: *mut usize) {
-        let mut sets = SETS.lock().map_err(|_| INVALID_ARGUMENT)?;
+        let mut sets = SETS.lock();
         let sets = sets.get_or_insert_default();
         let handle = 0x6000_0000 + 16 * sets.len();
         sets.insert(handle, Vec::new());
@@ -61,7 +62,7 @@ exports! {
     }
     fn nvmlEventSetFree(set: usize) {
         with(set, |devices| { devices.clear(); Ok(()) })?;
-        let mut sets = SETS.lock().map_err(|_| INVALID_ARGUMENT)?;
+        let mut sets = SETS.lock();
         sets.get_or_insert_default().remove(&set);
         Ok(())
     }
