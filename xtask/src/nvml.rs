@@ -76,7 +76,8 @@ fn compare_with_header(workspace: &Workspace, product: &Product, python: &Path) 
     let declared = text
         .split("DECLDIR ")
         .filter(|rest| rest.starts_with("nvml"))
-        .filter_map(|rest| rest.split('(').next());
+        .filter_map(|rest| rest.split('(').next())
+        .map(str::trim_end);
     let theirs: BTreeSet<&str> = declared.chain(UNDECLARED).collect();
     let mut command = Command::new("nm");
     command.args(["-D", "--defined-only"]);
@@ -128,15 +129,15 @@ impl Program<'_> {
 
 /// How many answers there are, if they are the same both ways.
 fn compare(product: &Product, program: &Program<'_>, nvml: &Path, name: &str) -> Result<u64> {
-    let folder = |driver: &Path, nvml: &Path| -> Result<Scratch> {
-        let scratch = Scratch::temporary("nvml")?;
+    let folder = |purpose: &str, driver: &Path, nvml: &Path| -> Result<Scratch> {
+        let scratch = Scratch::temporary(purpose)?;
         symlink(driver, scratch.path().join("libcuda.so.1")).context("cannot make a link")?;
         symlink(nvml, scratch.path().join("libnvidia-ml.so.1")).context("cannot make a link")?;
         Ok(scratch)
     };
     // The backend finds the NVML beside its driver.
-    let theirs = folder(&product.softgpu, nvml)?;
-    let ours = folder(&product.shim, &product.management)?;
+    let theirs = folder("nvml-driver", &product.softgpu, nvml)?;
+    let ours = folder("nvml-client", &product.shim, &product.management)?;
     let straight = program.run(theirs.path(), None)?;
     let driver = theirs.path().join("libcuda.so.1");
     let backend = Backend::start_on(&product.gvirtus, &driver.display().to_string())?;
