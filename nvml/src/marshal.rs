@@ -248,7 +248,7 @@ unsafe fn write(kind: &Kind, place: &Place, output: &mut [u8]) -> Result<(), ()>
 
 /// # Safety
 ///
-/// That of [`write`].
+/// That of [`write()`].
 unsafe fn write_structure(repairs: &[Repair], place: &Place, output: &mut [u8]) -> Result<(), ()> {
     let (structure, elements) = output.split_at_mut_checked(place.room).ok_or(())?;
     to_caller(structure, repairs);

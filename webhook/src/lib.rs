@@ -2,7 +2,7 @@
 //! The mutating admission webhook: a pod with the label `gvirtus.io/enabled: "true"` is given what
 //! its CUDA programs need to run on a GPU of another node.
 //!
-//! [`inject`] is the whole decision, a pure function from a pod to a JSON Patch. [`answer`] wraps
+//! [`inject()`] is the whole decision, a pure function from a pod to a JSON Patch. [`answer`] wraps
 //! it in `admission.k8s.io/v1`; the rest serves that over TLS with certificates that it makes
 //! itself.
 

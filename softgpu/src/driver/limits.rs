@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Fixed numbers of the driver API; those of the machine are in [`crate::limits`], those of a
-//! compute capability in [`super::architecture`]. Resource numbers are those of compute capability
-//! 7.5 to 9.0 (CUDA programming guide, "Technical Specifications per Compute Capability").
+//! compute capability in [`mod@super::architecture`]. Resource numbers are those of compute
+//! capability 7.5 to 9.0 (CUDA programming guide, "Technical Specifications per Compute
+//! Capability").
 
 use std::time::Duration;
 
