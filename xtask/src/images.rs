@@ -163,7 +163,8 @@ fn build_installer(workspace: &Workspace) -> Result<PathBuf> {
 fn shim(product: &Product, installer: &Path, scratch: &Path) -> Result<Vec<Vec<u8>>> {
     let mut contents = Contents::new(scratch)
         .program("/gvirtus-install", installer)?
-        .program("/libraries/lib/libcuda.so.1", &product.shim)?;
+        .program("/libraries/lib/libcuda.so.1", &product.shim)?
+        .program("/libraries/lib/libnvidia-ml.so.1", &product.management)?;
     for runtime in &product.runtimes {
         let name = runtime.file_name().unwrap_or_default().to_string_lossy();
         contents = contents.program(&format!("/libraries/cudart/{name}"), runtime)?;
