@@ -4,14 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::cache;
 use crate::process;
-use crate::scratch;
-use crate::terminal;
-use crate::toolkit::{cache_folder, sibling};
+use crate::toolkit::cache_folder;
 use crate::workspace::Workspace;
 
 /// What a run of all tests can spare on a new machine. The compiler keeps what it has done, so the
@@ -36,13 +35,13 @@ pub(crate) fn control_plane(workspace: &Workspace) -> Result<PathBuf> {
     let place = cache_folder()?.join(format!("controlplane-{}", version.trim_start_matches('v')));
     let folder = place.join("bin");
     for (name, package) in CONTROL_PLANE {
-        build(&folder.join(name), |program| {
+        build(&folder.join(name), |output| {
             let version_variable = "k8s.io/component-base/version.gitVersion";
             let mut command = go()?;
             command
                 .current_dir(&module)
                 .args(["build", "-mod=readonly", "-trimpath", "-o"])
-                .arg(program)
+                .arg(output.join(name))
                 .arg(format!("-ldflags=-s -w -X {version_variable}={version}"))
                 .arg(package);
             Ok(command)
@@ -58,11 +57,10 @@ pub(crate) fn helm() -> Result<PathBuf> {
     }
     let place = cache_folder()?.join(format!("helm-{}", HELM_VERSION.trim_start_matches('v')));
     let program = place.join("helm");
-    build(&program, |program| {
+    build(&program, |output| {
         let mut command = go()?;
-        // It has no option for the file's name.
         command
-            .env("GOBIN", program.with_extension("folder"))
+            .env("GOBIN", output)
             .args(["install", "-trimpath", "-ldflags=-s -w"])
             .arg(format!("{HELM}@{HELM_VERSION}"));
         Ok(command)
@@ -77,38 +75,16 @@ fn go() -> Result<Command> {
     Ok(command)
 }
 
-/// Runs what `command` makes for a sibling of `program` and renames that, unless it is there.
+/// Runs what `command` makes for a folder, in which it puts the program, unless that is there.
 fn build(program: &Path, command: impl FnOnce(&Path) -> Result<Command>) -> Result<()> {
-    if program.exists() {
-        return Ok(());
-    }
-    let folder = program.parent().context("the cache folder has a parent")?;
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let _lock = scratch::lock(
-        &sibling(folder, "lock"),
-        "another process that builds the same",
-    )?;
-    if program.exists() {
-        return Ok(());
-    }
-    let partial = sibling(program, "partial");
-    let mut command = command(&partial)?;
-    println!("Building {}, once: minutes.", program.display());
-    let start = Instant::now();
-    process::require(&mut command, BUILD_LIMIT)
-        .context("what has been compiled is kept for the next try")?;
-    let name = program.file_name().unwrap_or_default();
-    let in_folder = partial.with_extension("folder");
-    let built = if in_folder.exists() {
-        in_folder.join(name)
-    } else {
-        partial
-    };
-    ensure!(built.exists(), "{} was not built", built.display());
-    fs::rename(&built, program).context("cannot rename what was built")?;
-    let _ = fs::remove_dir(&in_folder);
-    println!("  done in {}", terminal::seconds(start.elapsed()));
-    Ok(())
+    let announcement = format!("Building {}, once: minutes.", program.display());
+    cache::once(program, &announcement, |folder| {
+        process::require(&mut command(folder)?, BUILD_LIMIT)
+            .context("what has been compiled is kept for the next try")?;
+        let built = folder.join(program.file_name().unwrap_or_default());
+        ensure!(built.exists(), "{} was not built", built.display());
+        Ok(built)
+    })
 }
 
 /// The version of `module` that a go.mod requires.

@@ -7,15 +7,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::cache;
 use crate::process;
 use crate::product::{Backend, Product};
-use crate::scratch::{self, Scratch};
-use crate::terminal;
-use crate::toolkit::{cache_folder, sibling};
+use crate::scratch::Scratch;
+use crate::toolkit::cache_folder;
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(20 * 60);
 const QUERY_LIMIT: Duration = Duration::from_secs(60);
@@ -88,9 +88,7 @@ pub(crate) fn environment(name: &str, what: &str, requirements: &Path) -> Result
     let mut key = DefaultHasher::new();
     (&text, version.trim()).hash(&mut key);
     let place = cache_folder()?.join(format!("{name}-{:016x}", key.finish()));
-    if !place.exists() {
-        install(&system, what, requirements, &place)?;
-    }
+    install(&system, what, requirements, &place)?;
     Ok(place.join("bin/python"))
 }
 
@@ -106,40 +104,29 @@ pub(crate) fn packages(python: &Path) -> Result<PathBuf> {
     Ok(packages.trim().into())
 }
 
-/// Installs into a sibling of `place` and renames it, so that `place` is whole whenever it exists.
+/// Makes a virtual environment at `place`, once.
 fn install(system: &Path, what: &str, requirements: &Path, place: &Path) -> Result<()> {
-    let parent = place.parent().context("the cache folder has a parent")?;
-    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    let _lock = scratch::lock(
-        &sibling(place, "lock"),
-        "another process that installs the same",
-    )?;
-    if place.exists() {
-        return Ok(());
-    }
-    println!(
+    let announcement = format!(
         "Installing {what} from PyPI into {}, once.",
         place.display()
     );
-    let start = Instant::now();
-    let scratch = Scratch::create(sibling(place, "partial"))?;
-    let folder = scratch.path().join("venv");
-    process::require(
-        Command::new(system).args(["-m", "venv"]).arg(&folder),
-        INSTALL_LIMIT,
-    )?;
-    let mut pip = Command::new(folder.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--no-input", "--quiet"])
-        .args(["--disable-pip-version-check", "--no-cache-dir"])
-        .args(["--only-binary", ":all:", "--requirement"])
-        .arg(requirements)
-        .env("PIP_USER", "0");
-    process::require(&mut pip, INSTALL_LIMIT).with_context(|| {
-        format!("pip could not install {what}; it needs PyPI, or a mirror in PIP_INDEX_URL")
-    })?;
-    fs::rename(&folder, place).with_context(|| format!("cannot rename to {}", place.display()))?;
-    println!("  done in {}", terminal::seconds(start.elapsed()));
-    Ok(())
+    cache::once(place, &announcement, |scratch| {
+        let folder = scratch.join("venv");
+        process::require(
+            Command::new(system).args(["-m", "venv"]).arg(&folder),
+            INSTALL_LIMIT,
+        )?;
+        let mut pip = Command::new(folder.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--no-input", "--quiet"])
+            .args(["--disable-pip-version-check", "--no-cache-dir"])
+            .args(["--only-binary", ":all:", "--requirement"])
+            .arg(requirements)
+            .env("PIP_USER", "0");
+        process::require(&mut pip, INSTALL_LIMIT).with_context(|| {
+            format!("pip could not install {what}; it needs PyPI, or a mirror in PIP_INDEX_URL")
+        })?;
+        Ok(folder)
+    })
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::cache;
 use crate::process::{self, Stream};
-use crate::scratch::{self, Scratch};
 use crate::terminal;
 
 const REQUIREMENTS: &str = include_str!("../assets/cuda-toolkit.txt");
@@ -137,38 +137,16 @@ pub(crate) fn install_packages(
     what: &str,
     check: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
-    if place.exists() {
-        return Ok(());
-    }
-    let parent = place.parent().context("the cache folder has a parent")?;
-    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    let _lock = scratch::lock(
-        &sibling(place, "lock"),
-        "another process that installs the same",
-    )?;
-    if place.exists() {
-        return Ok(());
-    }
-    let scratch = Scratch::create(sibling(place, "partial"))?;
-    println!("{what}");
-    let start = Instant::now();
-    let site = scratch.path().join("site");
-    let requirements = scratch.path().join("requirements.txt");
-    fs::write(&requirements, requirements_text)
-        .with_context(|| format!("cannot write {}", requirements.display()))?;
-    let python = python_with_pip(scratch.path())?;
-    pip_install(&python, &requirements, &site)?;
-    check(&site)?;
-    fs::rename(&site, place).with_context(|| format!("cannot rename to {}", place.display()))?;
-    println!("  done in {}", terminal::seconds(start.elapsed()));
-    Ok(())
-}
-
-pub(crate) fn sibling(place: &Path, suffix: &str) -> PathBuf {
-    let mut name = place.file_name().unwrap_or_default().to_owned();
-    name.push(".");
-    name.push(suffix);
-    place.with_file_name(name)
+    cache::once(place, what, |scratch| {
+        let site = scratch.join("site");
+        let requirements = scratch.join("requirements.txt");
+        fs::write(&requirements, requirements_text)
+            .with_context(|| format!("cannot write {}", requirements.display()))?;
+        let python = python_with_pip(scratch)?;
+        pip_install(&python, &requirements, &site)?;
+        check(&site)?;
+        Ok(site)
+    })
 }
 
 /// An interpreter that has pip: one of a fresh virtual environment, else the system's.
@@ -292,11 +270,5 @@ mod tests {
         let packages = REQUIREMENTS.lines().filter(|l| l.contains("==")).count();
         let hashes = REQUIREMENTS.matches("--hash=sha256:").count();
         assert_eq!(hashes, 2 * packages);
-    }
-
-    #[test]
-    fn a_sibling_keeps_the_whole_version() {
-        let lock = sibling(Path::new("/c/cuda-13.5.37"), "lock");
-        assert_eq!(lock, Path::new("/c/cuda-13.5.37.lock"));
     }
 }
