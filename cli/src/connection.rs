@@ -58,6 +58,7 @@ pub(crate) fn handshake(stream: &dyn Stream, purpose: Purpose, program: &str) ->
             .to_string_lossy()
             .into_owned(),
         program: program.to_owned(),
+        container: String::new(),
     };
     let hello = Hello::with_purpose(purpose, identity, credentials()?).encode();
     write_all_vectored(stream, &mut [IoSlice::new(&hello)])?;

@@ -23,7 +23,7 @@ pub enum OpenError {
     /// Nobody there.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// Somebody else there, or the backend refuses.
+    /// Somebody else there, or a refusal.
     #[error("no session with {endpoint}: {source}")]
     Handshake {
         /// Where to.
@@ -150,5 +150,6 @@ fn identity() -> ClientIdentity {
         pid: std::process::id(),
         host: host.trim().to_owned(),
         program: program.to_string_lossy().into_owned(),
+        container: std::env::var("GVIRTUS_CONTAINER_NAME").unwrap_or_default(),
     }
 }

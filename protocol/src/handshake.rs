@@ -8,21 +8,25 @@
 //! |---|---|---|
 //! | 0 | 8 | `GVIRTUS` and a zero byte |
 //! | 8 | 4 | protocol version |
-//! | 12 | 4 | kind: 0 hello (client), 1 welcome, 2 refusal (server) |
+//! | 12 | 4 | kind: 0 hello (client), 1 welcome, 2 refusal, 3 grant, 4 wait (server) |
 //! | 16 | 8 | bytes that follow |
 //!
-//! A hello and a welcome follow as postcard, a refusal as UTF-8 text.
+//! A hello, a welcome and a grant follow as postcard, a refusal and a wait as UTF-8 text.
+//!
+//! Who asks a broker for a backend says so in its hello ([`Purpose::Ticket`]). The broker answers
+//! with a [`Grant`] or a refusal and closes the connection; as long as there is no backend it says
+//! every [`WAIT_INTERVAL`](crate::limits::WAIT_INTERVAL) why the client has to wait.
 
 use serde::{Deserialize, Serialize};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::limits::{HANDSHAKE_BYTES_MAX, HELLO_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::limits::{HANDSHAKE_BYTES_MAX, HELLO_BYTES_MAX, TEXT_BYTES_MAX, TICKET_BYTES_MAX};
 use crate::opcode::TABLE_HASH;
 use crate::snapshot::Snapshot;
 
 /// The version of everything in this crate that the call table does not describe.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Bytes of a [`Preamble`].
 pub const PREAMBLE_BYTES: usize = size_of::<Preamble>();
@@ -31,6 +35,8 @@ const MAGIC: [u8; 8] = *b"GVIRTUS\0";
 const KIND_HELLO: u32 = 0;
 const KIND_WELCOME: u32 = 1;
 const KIND_REFUSAL: u32 = 2;
+const KIND_GRANT: u32 = 3;
+const KIND_WAIT: u32 = 4;
 
 /// The first bytes of each direction.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
@@ -52,6 +58,8 @@ pub enum Purpose {
     Management,
     /// What the daemon knows of its sessions.
     Status,
+    /// A ticket for a backend. Only a broker has any.
+    Ticket,
 }
 
 /// Who asks, for what, and by what right.
@@ -63,6 +71,9 @@ pub struct Hello {
     pub purpose: Purpose,
     /// What proves the right to connect; empty where the transport is enough.
     pub credentials: Vec<u8>,
+    /// The ticket that the process or its parent had, worth anything or not: a broker keeps it on
+    /// the same backend if it can. Empty the first time, and where no broker is asked.
+    pub previous_ticket: Vec<u8>,
     /// Who asks; shown to operators, never trusted.
     pub client: ClientIdentity,
 }
@@ -76,6 +87,8 @@ pub struct ClientIdentity {
     pub host: String,
     /// Program name.
     pub program: String,
+    /// Kubernetes' name of its container; empty elsewhere.
+    pub container: String,
 }
 
 /// The answer to a client that may go on.
@@ -85,6 +98,15 @@ pub struct Welcome {
     pub session_id: u64,
     /// What the backend offers.
     pub snapshot: Snapshot,
+}
+
+/// A broker's answer to a client that may use a backend now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Where the backend is, as in `GVIRTUS_ENDPOINT`.
+    pub endpoint: String,
+    /// The credentials of the hello to it.
+    pub ticket: Vec<u8>,
 }
 
 /// Why there is no session.
@@ -117,7 +139,7 @@ pub enum HandshakeError {
     #[error("the peer's handshake cannot be read")]
     Malformed,
     /// The server said no.
-    #[error("the backend refuses: {0}")]
+    #[error("refused: {0}")]
     Refused(String),
 }
 
@@ -128,6 +150,10 @@ pub enum Answer {
     Welcome(Welcome),
     /// It may not, for this reason.
     Refusal(String),
+    /// It may go to a backend.
+    Grant(Grant),
+    /// It has to wait, for this reason; another answer follows.
+    Wait(String),
 }
 
 /// What follows a preamble: how many bytes, and how to read them.
@@ -154,6 +180,7 @@ impl Hello {
             table_hash: TABLE_HASH,
             purpose,
             credentials,
+            previous_ticket: Vec::new(),
             client,
         }
     }
@@ -174,7 +201,8 @@ impl Hello {
             return Err(HandshakeError::Table);
         }
         let client = &hello.client;
-        if client.host.len().max(client.program.len()) > TEXT_BYTES_MAX {
+        let texts = [&client.host, &client.program, &client.container];
+        if texts.iter().any(|text| text.len() > TEXT_BYTES_MAX) {
             return Err(HandshakeError::Malformed);
         }
         Ok(hello)
@@ -186,10 +214,41 @@ impl Answer {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Welcome(welcome) => message(KIND_WELCOME, &to_postcard(welcome)),
-            Self::Refusal(reason) => {
-                let end = reason.floor_char_boundary(TEXT_BYTES_MAX);
-                message(KIND_REFUSAL, &reason.as_bytes()[..end])
+            Self::Refusal(reason) => text_message(KIND_REFUSAL, reason),
+            Self::Grant(grant) => message(KIND_GRANT, &to_postcard(grant)),
+            Self::Wait(reason) => text_message(KIND_WAIT, reason),
+        }
+    }
+
+    /// Reads the body that [`read_server_preamble`] announced. Control characters of texts become
+    /// blanks.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::Malformed`].
+    pub fn decode(announced: Announced, body: &[u8]) -> Result<Self, HandshakeError> {
+        match announced.kind {
+            KIND_WELCOME => {
+                let mut welcome: Welcome = from_postcard(body)?;
+                if welcome.snapshot.devices.len() > crate::limits::DEVICES_MAX {
+                    return Err(HandshakeError::Malformed);
+                }
+                for device in &mut welcome.snapshot.devices {
+                    device.attributes.sort_unstable();
+                }
+                Ok(Self::Welcome(welcome))
             }
+            KIND_REFUSAL => Ok(Self::Refusal(printable(body))),
+            KIND_GRANT => {
+                let grant: Grant = from_postcard(body)?;
+                let is_short = grant.endpoint.len() <= TEXT_BYTES_MAX
+                    && grant.ticket.len() <= TICKET_BYTES_MAX;
+                is_short
+                    .then_some(Self::Grant(grant))
+                    .ok_or(HandshakeError::Malformed)
+            }
+            KIND_WAIT => Ok(Self::Wait(printable(body))),
+            _ => Err(HandshakeError::Kind),
         }
     }
 }
@@ -199,24 +258,27 @@ impl Welcome {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Refused`] if the server said no, [`HandshakeError::Malformed`].
+    /// [`HandshakeError::Refused`] if the server said no, [`HandshakeError::Kind`] if it is a
+    /// broker, [`HandshakeError::Malformed`].
     pub fn decode(announced: Announced, body: &[u8]) -> Result<Self, HandshakeError> {
-        if announced.kind == KIND_REFUSAL {
-            let text: String = String::from_utf8_lossy(body)
-                .chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect();
-            return Err(HandshakeError::Refused(text));
+        match Answer::decode(announced, body)? {
+            Answer::Welcome(welcome) => Ok(welcome),
+            Answer::Refusal(reason) => Err(HandshakeError::Refused(reason)),
+            Answer::Grant(_) | Answer::Wait(_) => Err(HandshakeError::Kind),
         }
-        let mut welcome: Self = from_postcard(body)?;
-        if welcome.snapshot.devices.len() > crate::limits::DEVICES_MAX {
-            return Err(HandshakeError::Malformed);
-        }
-        for device in &mut welcome.snapshot.devices {
-            device.attributes.sort_unstable();
-        }
-        Ok(welcome)
     }
+}
+
+fn printable(text: &[u8]) -> String {
+    String::from_utf8_lossy(text)
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+fn text_message(kind: u32, text: &str) -> Vec<u8> {
+    let end = text.floor_char_boundary(TEXT_BYTES_MAX);
+    message(kind, &text.as_bytes()[..end])
 }
 
 /// What a client's first bytes announce.
@@ -242,7 +304,7 @@ pub fn read_client_preamble(bytes: &[u8; PREAMBLE_BYTES]) -> Result<Announced, H
 /// Whatever makes the connection of no use.
 pub fn read_server_preamble(bytes: &[u8; PREAMBLE_BYTES]) -> Result<Announced, HandshakeError> {
     let announced = read_preamble(bytes)?;
-    if !matches!(announced.kind, KIND_WELCOME | KIND_REFUSAL) {
+    if announced.kind == KIND_HELLO || announced.kind > KIND_WAIT {
         return Err(HandshakeError::Kind);
     }
     Ok(announced)
@@ -299,6 +361,7 @@ mod tests {
             pid: 7,
             host: "node-1".into(),
             program: "train".into(),
+            container: "main".into(),
         };
         Hello::new(client, b"secret".to_vec())
     }
@@ -339,7 +402,12 @@ mod tests {
 
     #[test]
     fn both_sides_understand_each_other() {
-        for purpose in [Purpose::Cuda, Purpose::Management, Purpose::Status] {
+        for purpose in [
+            Purpose::Cuda,
+            Purpose::Management,
+            Purpose::Status,
+            Purpose::Ticket,
+        ] {
             let hello = Hello { purpose, ..hello() };
             assert_eq!(read_hello(&hello.encode()).expect("valid"), hello);
         }
@@ -347,6 +415,24 @@ mod tests {
         assert_eq!(read_answer(&answer).expect("valid"), welcome());
         assert_eq!(welcome().snapshot.devices[0].attribute(75), Some(8));
         assert_eq!(welcome().snapshot.devices[0].attribute(76), None);
+    }
+
+    #[test]
+    fn a_broker_answers_with_waits_and_a_grant() {
+        let grant = Answer::Grant(Grant {
+            endpoint: "tcp://10.0.0.7:9999".into(),
+            ticket: b"ticket".to_vec(),
+        });
+        let wait = Answer::Wait("no backend\nis free".into());
+        let read = |answer: &Answer| {
+            let bytes = answer.encode();
+            let announced = read_server_preamble(&preamble(&bytes)).expect("an answer");
+            Answer::decode(announced, &bytes[PREAMBLE_BYTES..]).expect("readable")
+        };
+        assert_eq!(read(&grant), grant);
+        assert_eq!(read(&wait), Answer::Wait("no backend is free".into()));
+        let error = read_answer(&grant.encode()).expect_err("a broker is no backend");
+        assert!(matches!(error, HandshakeError::Kind));
     }
 
     #[test]
@@ -379,7 +465,7 @@ mod tests {
         let mut refusal = Answer::Refusal("no such token".into()).encode();
         refusal[8] += 1;
         let error = read_answer(&refusal).expect_err("refused");
-        assert_eq!(error.to_string(), "the backend refuses: no such token");
+        assert_eq!(error.to_string(), "refused: no such token");
     }
 
     #[test]

@@ -15,6 +15,13 @@ pub const HELLO_BYTES_MAX: usize = 64 << 10;
 /// Longest text of an identity or a refusal, in bytes.
 pub const TEXT_BYTES_MAX: usize = 4 << 10;
 
+/// Longest ticket in a grant, in bytes.
+pub const TICKET_BYTES_MAX: usize = gvirtus_ticket::TICKET_BYTES_MAX;
+
+/// How often a broker tells a waiting client that it is still there. A client that hears nothing
+/// for several times as long asks again.
+pub const WAIT_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Longest body of a command, in bytes: the longest is a launch with 32,764 bytes of parameters.
 pub const COMMAND_BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -49,7 +56,7 @@ pub const CONTEXTS_MAX: u32 = 1 << 16;
 pub const CONSOLE_BYTES_MAX: usize = 1 << 20;
 
 /// Longest picture of a daemon's sessions, in bytes: [`STATUS_SESSIONS_MAX`] of the largest.
-pub const STATUS_BYTES_MAX: usize = 8 << 20;
+pub const STATUS_BYTES_MAX: usize = 16 << 20;
 
 /// Most sessions of one picture.
 pub const STATUS_SESSIONS_MAX: usize = 2048;

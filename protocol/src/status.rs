@@ -13,6 +13,7 @@
 //! The devices of a picture are those of the welcome. All counters are totals since the session
 //! began: who wants rates compares two pictures.
 
+use gvirtus_ticket::{Account, Quota};
 use serde::{Deserialize, Serialize};
 
 use crate::handshake::Purpose;
@@ -42,6 +43,8 @@ pub struct SessionStatus {
     pub session_id: u64,
     /// What its connection is for.
     pub purpose: Purpose,
+    /// By what right it is there, where the backend asks for tickets.
+    pub grantee: Option<Grantee>,
     /// Program name, as the client says.
     pub program: String,
     /// Host name, as the client says.
@@ -59,6 +62,17 @@ pub struct SessionStatus {
     pub counted_us: u64,
     /// What it has done so far.
     pub counters: Counters,
+}
+
+/// What a session's ticket says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grantee {
+    /// Of the ticket.
+    pub ticket_id: [u8; 16],
+    /// Whose session it is.
+    pub account: Account,
+    /// What all sessions of the account may use together.
+    pub quota: Quota,
 }
 
 /// What a session has done so far.
@@ -140,6 +154,17 @@ impl Picture {
             if session.counters.memory.len() > DEVICES_MAX {
                 return Err(StatusError::Malformed);
             }
+            if let Some(grantee) = &mut session.grantee {
+                let account = &mut grantee.account;
+                for text in [
+                    &mut account.namespace,
+                    &mut account.pod,
+                    &mut account.pod_uid,
+                    &mut account.container,
+                ] {
+                    *text = displayable(text);
+                }
+            }
             for text in [&mut session.program, &mut session.host, &mut session.peer] {
                 *text = displayable(text);
             }
@@ -199,6 +224,11 @@ mod tests {
         SessionStatus {
             session_id: number,
             purpose: Purpose::Cuda,
+            grantee: Some(Grantee {
+                ticket_id: [3; 16],
+                account: Account::default(),
+                quota: Quota::default(),
+            }),
             program: "train".into(),
             host: "node-1".into(),
             pid: 7,
@@ -256,9 +286,25 @@ mod tests {
             peak_bytes: u64::MAX,
         };
         let text = "x".repeat(STATUS_TEXT_BYTES_MAX);
+        let name = "x".repeat(gvirtus_ticket::limits::NAME_BYTES_MAX);
+        let grantee = Grantee {
+            ticket_id: [255; 16],
+            account: Account {
+                namespace: name.clone(),
+                pod: name.clone(),
+                pod_uid: name.clone(),
+                container: name,
+            },
+            quota: Quota {
+                devices: vec![[255; 16]; gvirtus_ticket::limits::TICKET_DEVICES_MAX],
+                memory_bytes: Some(u64::MAX),
+                compute_percent: Some(100),
+            },
+        };
         let session = SessionStatus {
             session_id: u64::MAX,
-            purpose: Purpose::Status,
+            purpose: Purpose::Ticket,
+            grantee: Some(grantee),
             program: text.clone(),
             host: text.clone(),
             pid: u32::MAX,

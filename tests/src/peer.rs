@@ -32,6 +32,7 @@ pub fn hello() -> Hello {
         pid: std::process::id(),
         host: "test".into(),
         program: "peer".into(),
+        container: String::new(),
     };
     Hello::new(client, Vec::new())
 }

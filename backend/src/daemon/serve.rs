@@ -155,6 +155,11 @@ impl Service {
             }
         };
         drop(handshake);
+        if hello.purpose == Purpose::Ticket {
+            let reason = "this is a backend, not a broker: write tcp:// instead of broker://";
+            tracing::info!(peer, reason, "refused");
+            return refuse(&mut stream, reason).await;
+        }
         if hello.purpose == Purpose::Status {
             return self.status.serve(&mut stream, &peer).await;
         }
@@ -168,7 +173,7 @@ impl Service {
         };
         let worker = match hello.purpose {
             Purpose::Management => self.workers.management().await,
-            Purpose::Cuda | Purpose::Status => self.workers.take().await,
+            Purpose::Cuda | Purpose::Status | Purpose::Ticket => self.workers.take().await,
         };
         let worker = match worker {
             Ok(worker) => worker,

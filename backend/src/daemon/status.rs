@@ -59,6 +59,7 @@ impl Sessions {
         let session = SessionStatus {
             session_id: number,
             purpose: hello.purpose,
+            grantee: None,
             program: displayable(&client.program),
             host: displayable(&client.host),
             pid: client.pid,
@@ -184,6 +185,7 @@ mod tests {
             pid: 7,
             host: "node".into(),
             program: "\x1b[31mtrain".into(),
+            container: String::new(),
         };
         Hello::new(client, Vec::new())
     }

@@ -290,6 +290,7 @@ pub(crate) mod tests {
     pub(crate) fn session(number: u64, counted_us: u64, launches: u64) -> SessionStatus {
         SessionStatus {
             session_id: number,
+            grantee: None,
             program: format!("program-{number}"),
             host: "node-1".into(),
             pid: 4000 + number as u32,
