@@ -25,7 +25,7 @@ const PAGE: u32 = 500;
 const CONFLICT: u16 = 409;
 
 /// Looks at all nodes again and again, for ever; what fails is logged and tried at the next look.
-pub(crate) async fn run(client: Client, interval: Duration) {
+pub async fn run(client: Client, interval: Duration) {
     let nodes: Api<Node> = Api::all(client);
     loop {
         match tokio::time::timeout(REQUEST_LIMIT, label_all(&nodes)).await {

@@ -3,15 +3,13 @@
 
 #![forbid(unsafe_code)]
 
-mod labeler;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use gvirtus_cluster::labeler;
+use gvirtus_kubernetes::{Signals, client, start_log, start_tls};
 
 /// Parts of GVirtuS that run in a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -43,15 +41,7 @@ enum Part {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = std::env::var("GVIRTUS_LOG")
-        .ok()
-        .filter(|text| !text.is_empty());
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter.as_deref().unwrap_or("info")))
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(false)
-        .init();
+    start_log(false);
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -63,19 +53,13 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(arguments: Arguments) -> Result<()> {
-    rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("TLS was set up before"))?;
-    let mut terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupted = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let client = kube::Client::try_default()
-        .await
-        .context("neither in a cluster nor with a kubeconfig that can be used")?;
+    start_tls()?;
+    let mut signals = Signals::new()?;
+    let client = client().await?;
     let Part::Labeler { interval_s } = arguments.part;
     tokio::select! {
         () = labeler::run(client, Duration::from_secs(interval_s)) => {}
-        _ = terminated.recv() => {}
-        _ = interrupted.recv() => {}
+        () = signals.received() => {}
     }
     Ok(())
 }

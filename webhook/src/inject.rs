@@ -6,19 +6,21 @@
 
 use std::collections::BTreeMap;
 
+use gvirtus_kubernetes::Policy;
+use gvirtus_kubernetes::names::{
+    BACKEND_GATE, BACKEND_POLICY, CONTAINER_NAME, ENABLED, ENDPOINT, FRONTEND_ALLOWED, INJECTED,
+    LIBRARIES_IN_VOLUME, LIBRARY_FOLDER, LIBRARY_PATH, MIRROR, POD_FIELDS, POD_LIBRARY_PATH,
+    REQUEST, RESERVED_ANNOTATIONS, SHIM_CONTAINER, SHIM_FOLDER, SHIM_VOLUME, TOKEN_AUDIENCE,
+    TOKEN_FILE, TOKEN_FOLDER, TOKEN_VOLUME,
+};
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, Pod, PodSpec};
 use serde_json::{Value, json};
 
-use crate::names::{
-    BACKEND_POLICY, CONTAINER_NAME, DEFAULT_LIBRARIES, ENABLED, ENDPOINT, FRONTEND_ALLOWED,
-    INJECTED, LIBRARY_FOLDER, LIBRARY_IN_VOLUME, LIBRARY_PATH, MIRROR, POD_FIELDS,
-    POD_LIBRARY_PATH, RESERVED_ANNOTATIONS, RESOURCE_PREFIX, SHIM_CONTAINER, SHIM_FOLDER,
-    SHIM_VOLUME, TOKEN_AUDIENCE, TOKEN_FILE, TOKEN_FOLDER, TOKEN_VOLUME,
-};
 use crate::patch::Editor;
 use crate::paths;
 use crate::refusal::Refusal;
+use crate::resources;
 use crate::selection::{self, Chosen};
 use crate::settings::Settings;
 
@@ -51,7 +53,14 @@ pub fn inject(pod: &Value, settings: &Settings) -> Result<Option<Patch>, Refusal
     }
     check_spec(&spec)?;
     let chosen = selection::choose(&annotations, &spec)?;
+    resources::check(&spec, &chosen)?;
     let mut editor = Editor::new(pod.clone());
+    // A pod that names its node is not scheduled.
+    let is_gated = settings.scheduling_gate
+        && spec.node_name.is_none()
+        && chosen
+            .iter()
+            .any(|chosen| resources::asks_broker(chosen.container, settings));
     for Chosen {
         list,
         index,
@@ -59,12 +68,10 @@ pub fn inject(pod: &Value, settings: &Settings) -> Result<Option<Patch>, Refusal
     } in chosen
     {
         paths::check(container, spec.volumes.as_deref().unwrap_or_default())?;
-        equip(
-            &mut editor,
-            &["spec", list, &index.to_string()],
-            container,
-            settings,
-        )?;
+        let index = index.to_string();
+        let path = ["spec", list, &index];
+        equip(&mut editor, &path, container, settings)?;
+        resources::translate(&mut editor, &path, container, settings)?;
     }
     add_volumes(&mut editor);
     // Last: it moves the others.
@@ -72,6 +79,9 @@ pub fn inject(pod: &Value, settings: &Settings) -> Result<Option<Patch>, Refusal
     let node_selector = spec.node_selector.unwrap_or_default();
     if !node_selector.contains_key(FRONTEND_ALLOWED) {
         editor.set(&["spec", "nodeSelector"], FRONTEND_ALLOWED, json!("true"));
+    }
+    if is_gated {
+        editor.push(&["spec", "schedulingGates"], json!({"name": BACKEND_GATE}));
     }
     let marker = settings.marker();
     editor.set(&["metadata", "annotations"], INJECTED, json!(marker));
@@ -84,13 +94,10 @@ fn check_annotations(annotations: &BTreeMap<String, String>) -> Result<(), Refus
             return Err(Refusal::Reserved(name));
         }
     }
-    match annotations.get(BACKEND_POLICY).map(|policy| policy.trim()) {
-        None | Some("random") => Ok(()),
-        Some(policy @ ("least-loaded" | "nearest" | "binpack" | "spread")) => {
-            Err(Refusal::PolicyNotYet(policy.to_owned()))
-        }
-        Some(policy) => Err(Refusal::UnknownPolicy(policy.to_owned())),
+    if let Some(policy) = annotations.get(BACKEND_POLICY) {
+        policy.parse::<Policy>()?;
     }
+    Ok(())
 }
 
 /// The marker says that the pod has been given its parts: whether it has.
@@ -139,25 +146,12 @@ fn check_spec(spec: &PodSpec) -> Result<(), Refusal> {
                 name: container.name.clone(),
             });
         }
-        check_resources(container)?;
+        let variables = container.env.as_deref().unwrap_or_default();
+        if variables.iter().any(|variable| variable.name == REQUEST) {
+            return Err(Refusal::RequestSet(container.name.clone()));
+        }
     }
     Ok(())
-}
-
-fn check_resources(container: &Container) -> Result<(), Refusal> {
-    let resources = container.resources.as_ref();
-    let asked = resources
-        .into_iter()
-        .flat_map(|resources| [&resources.limits, &resources.requests])
-        .flatten()
-        .flat_map(BTreeMap::keys)
-        .find(|name| name.starts_with(RESOURCE_PREFIX));
-    asked.map_or(Ok(()), |resource| {
-        Err(Refusal::Resource {
-            container: container.name.clone(),
-            resource: resource.clone(),
-        })
-    })
 }
 
 /// Gives the container at `path` its mounts and its environment.
@@ -178,15 +172,16 @@ fn equip(
         json!({"name": TOKEN_VOLUME, "mountPath": TOKEN_FOLDER, "readOnly": true}),
     );
     let user_mounts = container.volume_mounts.as_deref().unwrap_or_default();
-    for library in DEFAULT_LIBRARIES {
+    for (path, library) in paths::default_libraries() {
         // A whole folder of the user's in that place is not to be written to.
         if user_mounts
             .iter()
-            .all(|mount| !paths::contains(&mount.mount_path, library))
+            .all(|mount| !paths::contains(&mount.mount_path, &path))
         {
+            let source = format!("{LIBRARIES_IN_VOLUME}/{library}");
             editor.push(
                 &mounts,
-                json!({"name": SHIM_VOLUME, "mountPath": library, "subPath": LIBRARY_IN_VOLUME,
+                json!({"name": SHIM_VOLUME, "mountPath": path, "subPath": source,
                        "readOnly": true}),
             );
         }

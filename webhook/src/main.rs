@@ -8,17 +8,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use clap::Parser;
+use gvirtus_kubernetes::names::BROKER_SCHEME;
+use gvirtus_kubernetes::{Signals, client, listen, serve_health, start_log, start_tls};
 use gvirtus_transport::Endpoint;
-use gvirtus_webhook::{
-    Lifetimes, Names, PullPolicy, Settings, Webhook, keep, serve_health, serve_reviews,
-};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use gvirtus_webhook::{Lifetimes, Names, PullPolicy, Settings, Webhook, keep, serve_reviews};
 use tokio::sync::watch;
 use tracing::info;
-use tracing_subscriber::EnvFilter;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -51,9 +48,19 @@ struct Arguments {
     #[arg(
         long,
         value_name = "URL",
-        default_value = "tcp://gvirtus-backend.gvirtus-system.svc:34567"
+        default_value = "broker://gvirtus-broker.gvirtus-system.svc:34568",
+        value_parser = endpoint
     )]
-    endpoint: Endpoint,
+    endpoint: String,
+
+    /// Lets pods without the resources of GVirtuS be scheduled: takes gvirtus.io/gpu-memory,
+    /// gpu-core and gpu-count out of containers and tells the broker instead
+    #[arg(long)]
+    translate_resources: bool,
+
+    /// Holds the scheduling of pods until the broker's controller finds room for them
+    #[arg(long)]
+    scheduling_gate: bool,
 
     /// Where reviews are answered, over TLS
     #[arg(long, default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
@@ -127,36 +134,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_log(json: bool) {
-    let filter = std::env::var("GVIRTUS_LOG")
-        .ok()
-        .filter(|text| !text.is_empty());
-    let filter = EnvFilter::new(filter.as_deref().unwrap_or("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    if json {
-        builder.json().flatten_event(true).init();
-    } else {
-        builder.with_ansi(false).init();
-    }
+/// What the client library accepts: a backend, or a broker that names one.
+fn endpoint(text: &str) -> Result<String, String> {
+    let parsed = text
+        .replacen(BROKER_SCHEME, "tcp://", 1)
+        .parse::<Endpoint>();
+    parsed.map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(arguments: Arguments) -> Result<()> {
-    rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("TLS was set up before"))?;
-    let mut terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupted = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let client = kube::Client::try_default()
-        .await
-        .context("neither in a cluster nor with a kubeconfig that can be used")?;
+    start_tls()?;
+    let mut signals = Signals::new()?;
+    let client = client().await?;
     let webhook = Webhook::new(Settings {
         shim_image: arguments.shim_image,
         shim_pull_policy: arguments.shim_pull_policy,
-        endpoint: arguments.endpoint.to_string(),
+        endpoint: arguments.endpoint,
+        translate_resources: arguments.translate_resources,
+        scheduling_gate: arguments.scheduling_gate,
     });
     let names = Names {
         namespace: arguments.namespace,
@@ -177,8 +174,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     let mut health = tokio::spawn(serve_health(Arc::clone(&webhook), health));
     let reviews = tokio::spawn(serve_reviews(Arc::clone(&webhook), listener, stopped));
     tokio::select! {
-        _ = terminated.recv() => {}
-        _ = interrupted.recv() => {}
+        () = signals.received() => {}
         ended = &mut health => ended.context("health")?.context("cannot serve health")?,
     }
     info!("ending");
@@ -188,9 +184,4 @@ async fn run(arguments: Arguments) -> Result<()> {
     let _ = stop.send(true);
     reviews.await.context("reviews")??;
     Ok(())
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
-    listener.with_context(|| format!("cannot listen on {address}"))
 }

@@ -2,7 +2,7 @@
 //! A JSON Patch that is written one operation at a time, and what it makes of the object.
 
 use json_patch::jsonptr::PointerBuf;
-use json_patch::{AddOperation, Patch, PatchOperation, ReplaceOperation};
+use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::{Map, Value};
 
 /// Operations, each applied as soon as it is written, so that the next can see what is there.
@@ -51,6 +51,12 @@ impl Editor {
     pub(crate) fn insert_at(&mut self, parent: &[&str], index: usize, value: Value) {
         let index = index.to_string();
         self.add(&[parent, &[index.as_str()]].concat(), value);
+    }
+
+    /// Removes what stands at `path`.
+    pub(crate) fn remove(&mut self, path: &[&str]) {
+        let path = PointerBuf::from_tokens(path.iter().copied());
+        self.apply(PatchOperation::Remove(RemoveOperation { path }));
     }
 
     /// Replaces what stands at `path`.
@@ -118,6 +124,8 @@ mod tests {
         editor.unshift(&["list"], json!(1));
         editor.unshift(&["other"], json!(3));
         editor.replace(&["list", "1"], json!(4));
+        editor.push(&["list"], json!(5));
+        editor.remove(&["list", "2"]);
         let after = json!({
             "metadata": {"annotations": {"a/b~c": "d", "e": "f"}}, "list": [1, 4], "other": [3],
         });

@@ -3,7 +3,8 @@
 
 use k8s_openapi::api::core::v1::{Container, Volume, VolumeMount};
 
-use crate::names::{DEFAULT_LIBRARIES, SHIM_FOLDER, TOKEN_FOLDER};
+use gvirtus_kubernetes::names::{LIBRARIES, LINKER_FOLDERS, SHIM_FOLDER, TOKEN_FOLDER};
+
 use crate::refusal::Refusal;
 
 /// Refuses a mount in our places, and one around them in which the container runtime could not
@@ -14,7 +15,7 @@ pub(crate) fn check(container: &Container, volumes: &[Volume]) -> Result<(), Ref
         let folders = [SHIM_FOLDER, TOKEN_FOLDER];
         let inside = folders.iter().any(|folder| contains(folder, path));
         let around = folders.iter().any(|folder| contains(path, folder));
-        let library = DEFAULT_LIBRARIES.iter().any(|file| contains(file, path));
+        let library = default_libraries().any(|(file, _)| contains(&file, path));
         if inside || library || (around && is_read_only(mount, volumes)) {
             return Err(Refusal::PathTaken {
                 container: container.name.clone(),
@@ -23,6 +24,12 @@ pub(crate) fn check(container: &Container, volumes: &[Volume]) -> Result<(), Ref
         }
     }
     Ok(())
+}
+
+/// The paths in which dynamic linkers find our libraries, with the libraries' names.
+pub(crate) fn default_libraries() -> impl Iterator<Item = (String, &'static str)> {
+    let folders = LINKER_FOLDERS.into_iter();
+    folders.flat_map(|folder| LIBRARIES.map(|library| (format!("{folder}/{library}"), library)))
 }
 
 /// Whether `path` is `folder` or lies in it.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Why a pod cannot have a GPU, and what to write instead.
 
-use thiserror::Error;
-
-use crate::names::{
-    BACKEND_POLICY, CONTAINERS, ENABLED, FRONTEND_ALLOWED, INJECTED, LIBRARY_PATH, SHIM_FOLDER,
+use gvirtus_kubernetes::names::{
+    BACKEND_POLICY, CONTAINERS, ENABLED, FRONTEND_ALLOWED, INJECTED, LIBRARY_PATH, REQUEST,
+    SHIM_FOLDER,
 };
+use gvirtus_kubernetes::{RequestError, UnknownPolicy};
+use thiserror::Error;
 
 /// Shown to who creates the pod.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -34,17 +35,8 @@ pub enum Refusal {
         known: String,
     },
     /// Not one of the policies.
-    #[error(
-        "the annotation {BACKEND_POLICY} is {0:?}; write \"random\", or remove it, which means \
-         the same"
-    )]
-    UnknownPolicy(String),
-    /// A policy that nothing carries out yet.
-    #[error(
-        "the annotation {BACKEND_POLICY} is {0:?}, which this version cannot follow: the Service \
-         picks a backend at random; write \"random\" or remove the annotation"
-    )]
-    PolicyNotYet(String),
+    #[error("the annotation {BACKEND_POLICY}: {0}")]
+    UnknownPolicy(#[from] UnknownPolicy),
     /// Written by a user.
     #[error("the annotation {0} is written by GVirtuS alone; remove it")]
     Reserved(&'static str),
@@ -54,16 +46,38 @@ pub enum Refusal {
          remove the annotation"
     )]
     Forged(String),
-    /// Nothing would hold the limit.
-    #[error(
-        "container {container:?} asks for {resource}: this version cannot limit or reserve GPU \
-         cores and memory; remove it from resources"
-    )]
+    /// Resources that cannot be given.
+    #[error("the resources of container {container:?}: {source}")]
     Resource {
         /// The container's name.
         container: String,
-        /// The resource's name.
-        resource: String,
+        /// What is wrong.
+        source: RequestError,
+    },
+    /// Resources of a container that gets no GPU.
+    #[error(
+        "container {0:?} asks for resources of GVirtuS, and the annotation {CONTAINERS} leaves it \
+         out; name it there, or remove the resources"
+    )]
+    LeftOut(String),
+    /// What the webhook alone writes.
+    #[error(
+        "container {0:?} sets {REQUEST}, which GVirtuS alone writes; remove it, and write what \
+         the container needs in resources.limits"
+    )]
+    RequestSet(String),
+    /// A request that nobody would hold.
+    #[error(
+        "container {container:?} asks for {request}, and GVIRTUS_ENDPOINT is {endpoint:?}: only a \
+         broker holds limits; remove one of them"
+    )]
+    NoBroker {
+        /// The container's name.
+        container: String,
+        /// What it asks for.
+        request: String,
+        /// Where it would connect.
+        endpoint: String,
     },
     /// Bound for nodes that pods with a GPU do not run on.
     #[error(

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use gvirtus_kubernetes::names::{CONTAINERS, RESOURCE_PREFIX};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
-use crate::names::CONTAINERS;
 use crate::refusal::Refusal;
 
 /// A container and where it stands in the pod's `spec`.
@@ -16,7 +16,8 @@ pub(crate) struct Chosen<'a> {
     pub(crate) container: &'a Container,
 }
 
-/// The annotation's choice; without one, all containers and init containers.
+/// The annotation's choice; without one, those that ask for a resource of ours; where none does,
+/// all containers and init containers.
 pub(crate) fn choose<'a>(
     annotations: &BTreeMap<String, String>,
     spec: &'a PodSpec,
@@ -29,7 +30,9 @@ pub(crate) fn choose<'a>(
         })
     };
     let Some(text) = annotations.get(CONTAINERS) else {
-        return Ok(every().collect());
+        let asking: Vec<_> = every().filter(|chosen| asks(chosen.container)).collect();
+        let all = asking.is_empty().then(|| every().collect());
+        return Ok(all.unwrap_or(asking));
     };
     let names: Vec<&str> = text
         .split(',')
@@ -54,6 +57,16 @@ pub(crate) fn choose<'a>(
     Ok(every()
         .filter(|chosen| names.contains(&chosen.container.name.as_str()))
         .collect())
+}
+
+/// Whether the container's resources name one of ours.
+pub(crate) fn asks(container: &Container) -> bool {
+    let resources = container.resources.iter();
+    let lists = resources.flat_map(|resources| [&resources.limits, &resources.requests]);
+    lists
+        .flatten()
+        .flat_map(BTreeMap::keys)
+        .any(|name| name.starts_with(RESOURCE_PREFIX))
 }
 
 /// All containers with their list's name and their place in it, init containers first.

@@ -11,7 +11,8 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
+use gvirtus_kubernetes::Health;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -56,7 +57,9 @@ impl Webhook {
     pub fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
     }
+}
 
+impl Health for Webhook {
     fn unready(&self) -> Option<&'static str> {
         if self.ending.load(Ordering::Relaxed) {
             Some("ending")
@@ -67,6 +70,10 @@ impl Webhook {
         } else {
             None
         }
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.text()
     }
 }
 
@@ -168,29 +175,4 @@ async fn mutate(State(webhook): State<Arc<Webhook>>, body: Bytes) -> Response {
         Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
-}
-
-/// Serves `/healthz`, `/readyz` and `/metrics` as long as the process lives.
-///
-/// # Errors
-/// Where the listener fails.
-pub async fn serve_health(webhook: Arc<Webhook>, listener: TcpListener) -> std::io::Result<()> {
-    let router = Router::new()
-        .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(webhook);
-    axum::serve(listener, router).await
-}
-
-async fn ready(State(webhook): State<Arc<Webhook>>) -> Response {
-    webhook.unready().map_or_else(
-        || "ok".into_response(),
-        |reason| (StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
-    )
-}
-
-async fn metrics(State(webhook): State<Arc<Webhook>>) -> Response {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], webhook.metrics.text()).into_response()
 }

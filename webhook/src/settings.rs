@@ -12,6 +12,10 @@ pub struct Settings {
     pub shim_pull_policy: PullPolicy,
     /// `GVIRTUS_ENDPOINT`.
     pub endpoint: String,
+    /// Whether resources of ours become `GVIRTUS_REQUEST`: no node advertises them.
+    pub translate_resources: bool,
+    /// Whether pods wait for the controller that removes their scheduling gate.
+    pub scheduling_gate: bool,
 }
 
 /// When the kubelet asks a registry for an image.

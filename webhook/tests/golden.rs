@@ -13,7 +13,9 @@ fn settings() -> Settings {
     Settings {
         shim_image: "registry.example/gvirtus-shim:1".into(),
         shim_pull_policy: PullPolicy::IfNotPresent,
-        endpoint: "tcp://gvirtus-backend.gvirtus-system.svc:34567".into(),
+        endpoint: "broker://gvirtus-broker.gvirtus-system.svc:34568".into(),
+        translate_resources: true,
+        scheduling_gate: true,
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gvirtus_webhook::{PullPolicy, Settings, inject, names};
+use gvirtus_kubernetes::{Request, names};
+use gvirtus_webhook::{PullPolicy, Settings, inject};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -15,7 +16,9 @@ fn settings() -> Settings {
     Settings {
         shim_image: "registry.example/gvirtus-shim:1".into(),
         shim_pull_policy: PullPolicy::IfNotPresent,
-        endpoint: "tcp://gvirtus-backend.gvirtus-system:34567".into(),
+        endpoint: "broker://gvirtus-broker.gvirtus-system:34568".into(),
+        translate_resources: true,
+        scheduling_gate: true,
     }
 }
 
@@ -52,7 +55,12 @@ fn container(name: &'static str) -> impl Strategy<Value = Value> {
         "/usr/lib64/libcuda.so.1",
     ]);
     let mounts = btree_map(path, (select(vec!["data", "config"]), any::<bool>()), 0..3);
-    let resources = option::of(select(vec!["cpu", "gvirtus.io/gpu-core", "nvidia.com/gpu"]));
+    let resources = option::of(select(vec![
+        "cpu",
+        names::GPU_CORE,
+        "nvidia.com/gpu",
+        "gvirtus.io/other",
+    ]));
     (
         vec(variable(), 0..4),
         option::of(mounts),
@@ -72,7 +80,7 @@ fn container(name: &'static str) -> impl Strategy<Value = Value> {
                 container["volumeMounts"] = mounts.collect();
             }
             if let Some(resource) = resource {
-                container["resources"] = json!({"limits": {resource: "1"}});
+                container["resources"] = json!({"limits": {resource: "1", "memory": "1Gi"}});
             }
             if let Some(command) = command {
                 container["command"] = json!(command);
@@ -90,7 +98,7 @@ fn annotations() -> impl Strategy<Value = BTreeMap<&'static str, &'static str>> 
         "other",
     ]);
     let value = select(vec![
-        "*", "one", "one, two", "init", "", ",", "three", "random", "nearest",
+        "*", "one", "one, two", "init", "", ",", "three", "random", "nearest", "fastest",
     ]);
     // Most pods have none of ours.
     prop_oneof![
@@ -217,7 +225,28 @@ fn assert_equipped(before: &Container, after: &Container) {
         assert!(after.volume_mounts.iter().flatten().any(|m| m == mount));
     }
     assert_eq!(before.command, after.command);
-    assert_eq!(before.resources, after.resources);
+    assert_translated(before, after);
+}
+
+/// Resources of ours are gone, all others are there, and the broker is told the same.
+fn assert_translated(before: &Container, after: &Container) {
+    let limits = |container: &Container| {
+        let resources = container.resources.clone();
+        resources
+            .and_then(|resources| resources.limits)
+            .unwrap_or_default()
+    };
+    let mut rest = limits(before);
+    rest.retain(|name, _| !name.starts_with(names::RESOURCE_PREFIX));
+    assert_eq!(limits(after), rest);
+    let asked = Request::from_resources(before).expect("accepted");
+    assert_eq!(Request::of_container(after), Ok(asked));
+    let written = after
+        .env
+        .iter()
+        .flatten()
+        .filter(|v| v.name == names::REQUEST);
+    assert_eq!(written.count(), usize::from(!asked.is_empty()));
 }
 
 proptest! {
@@ -237,8 +266,20 @@ proptest! {
         prop_assert_eq!(&containers(&spec).next().expect("one").name, names::SHIM_CONTAINER);
         let selector = spec.node_selector.expect("a selector");
         prop_assert_eq!(&selector[names::FRONTEND_ALLOWED], "true");
-        let chosen = pod["metadata"]["annotations"][names::CONTAINERS].as_str().unwrap_or("*");
         let before: Vec<_> = containers(&before).collect();
+        let asks = |container: &&&Container| {
+            Request::from_resources(container).is_ok_and(|request| !request.is_empty())
+        };
+        let asking: Vec<_> = before.iter().filter(asks).map(|c| c.name.as_str()).collect();
+        let asking = if asking.is_empty() { "*".into() } else { asking.join(",") };
+        let chosen = pod["metadata"]["annotations"][names::CONTAINERS].as_str();
+        let chosen = chosen.unwrap_or(&asking);
+        let own = |c: &&&Container| c.env.iter().flatten().any(|v| v.name == names::ENDPOINT);
+        let is_chosen = |c: &&&Container| chosen == "*" || chosen.contains(&c.name);
+        if before.iter().filter(is_chosen).any(|c| !own(&c)) {
+            let gates = spec.scheduling_gates.iter().flatten();
+            prop_assert_eq!(gates.filter(|g| g.name == names::BACKEND_GATE).count(), 1);
+        }
         let spec = PodSpec { init_containers: spec.init_containers, containers: spec.containers,
             ..PodSpec::default() };
         let after: Vec<_> = containers(&spec).skip(1).collect();

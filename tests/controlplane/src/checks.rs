@@ -138,7 +138,11 @@ async fn refusals(world: &mut World) -> Result<()> {
             "other",
             "write one or more of program",
         ),
-        ("gvirtus.io/backend-policy", "fastest", "write \"random\""),
+        (
+            "gvirtus.io/backend-policy",
+            "fastest",
+            "write one of least-loaded",
+        ),
         ("gvirtus.io/backend", "gpu-1", "remove it"),
         ("gvirtus.io/injected", "00", "remove the annotation"),
     ] {

@@ -14,13 +14,30 @@ pub const CONTAINERS: &str = "gvirtus.io/containers";
 pub const BACKEND_POLICY: &str = "gvirtus.io/backend-policy";
 /// Annotation, written by the webhook alone: which settings a pod was given.
 pub const INJECTED: &str = "gvirtus.io/injected";
-/// Annotations that only controllers write.
-pub const RESERVED_ANNOTATIONS: [&str; 2] = ["gvirtus.io/assigned-at", "gvirtus.io/backend"];
+/// Annotations that would look as if GVirtuS had written them.
+pub const RESERVED_ANNOTATIONS: [&str; 7] = [
+    "gvirtus.io/assigned-at",
+    "gvirtus.io/backend",
+    "gvirtus.io/backend-node",
+    "gvirtus.io/devices",
+    "gvirtus.io/quota",
+    "gvirtus.io/request",
+    "gvirtus.io/session",
+];
 /// Annotation of the kubelet's copy of a static pod.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// How our resources begin.
 pub const RESOURCE_PREFIX: &str = "gvirtus.io/";
+/// Resource: memory of each device, in MiB.
+pub const GPU_MEMORY: &str = "gvirtus.io/gpu-memory";
+/// Resource: compute time of each device, in percent.
+pub const GPU_CORE: &str = "gvirtus.io/gpu-core";
+/// Resource: number of devices; whole ones where neither of the others is given. Its name must not
+/// end in `gpu`: schedulers count every such resource as a GPU of the node.
+pub const GPU_COUNT: &str = "gvirtus.io/gpu-count";
+/// The gate that holds a pod's scheduling until a backend has room for it.
+pub const BACKEND_GATE: &str = "gvirtus.io/backend";
 
 /// The init container that copies the libraries.
 pub const SHIM_CONTAINER: &str = "gvirtus-shim";
@@ -33,15 +50,17 @@ pub const TOKEN_VOLUME: &str = "gvirtus-token";
 pub const SHIM_FOLDER: &str = "/opt/gvirtus";
 /// The folder with `libcuda.so.1` in a container.
 pub const LIBRARY_FOLDER: &str = "/opt/gvirtus/lib";
-/// `libcuda.so.1` within the shim volume.
-pub const LIBRARY_IN_VOLUME: &str = "lib/libcuda.so.1";
-/// Where dynamic linkers look without being told: Debian's and Red Hat's folders. The library is
-/// mounted there as a file, because an image's own `LD_LIBRARY_PATH`, which the webhook cannot
+/// The folder of the libraries within the shim volume.
+pub const LIBRARIES_IN_VOLUME: &str = "lib";
+/// What programs load by name: CUDA's driver API and NVML.
+pub const LIBRARIES: [&str; 2] = ["libcuda.so.1", "libnvidia-ml.so.1"];
+/// Where dynamic linkers look without being told: Debian's and Red Hat's folders. The libraries
+/// are mounted there as files, because an image's own `LD_LIBRARY_PATH`, which the webhook cannot
 /// read, would be lost if the pod set one.
-pub const DEFAULT_LIBRARIES: [&str; 3] = [
-    "/usr/lib/aarch64-linux-gnu/libcuda.so.1",
-    "/usr/lib/x86_64-linux-gnu/libcuda.so.1",
-    "/usr/lib64/libcuda.so.1",
+pub const LINKER_FOLDERS: [&str; 3] = [
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib64",
 ];
 /// Where containers see the token.
 pub const TOKEN_FOLDER: &str = "/var/run/secrets/gvirtus.io";
@@ -54,8 +73,12 @@ pub const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 pub const POD_LIBRARY_PATH: &str = "GVIRTUS_POD_LD_LIBRARY_PATH";
 /// Where the client library finds a backend.
 pub const ENDPOINT: &str = "GVIRTUS_ENDPOINT";
+/// How an endpoint begins that names a broker, which names a backend.
+pub const BROKER_SCHEME: &str = "broker://";
 /// The token's path.
 pub const TOKEN_FILE: &str = "GVIRTUS_SERVICE_ACCOUNT_TOKEN_FILE";
+/// What the container may have, as [`crate::Request`] writes it; set by the webhook alone.
+pub const REQUEST: &str = "GVIRTUS_REQUEST";
 /// The container's name.
 pub const CONTAINER_NAME: &str = "GVIRTUS_CONTAINER_NAME";
 /// Variables that tell what pod this is, and the fields that they come from.

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What GVirtuS does in a Kubernetes cluster beside the webhook: labels of nodes, and the broker,
+//! which says which backend a program uses.
+//!
+//! [`placement`] is the choice, a pure function.
+
+#![forbid(unsafe_code)]
+
+pub mod labeler;
+pub mod placement;
