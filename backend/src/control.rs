@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! worker ──▶ daemon   1 byte: what; 4 bytes: length; 0 ready: what it offers, 1 failed: why not
-//! daemon ──▶ worker   8 bytes: number of the session; with them the client's connection
+//! daemon ──▶ worker   24 bytes: an [`Assignment`]; with them the client's connection, and the
+//!                     account's ledger where there is a limit
 //! worker ──▶ daemon   as above, 2 counters: what the session has done so far; again and again
 //! worker ──▶ daemon   as above, 3 question, of one that serves NVML: who else is there?
 //! daemon ──▶ worker   4 bytes: length; the sessions with CUDA, each as [`Neighbour`] writes it
@@ -27,9 +28,58 @@ use rustix::net::{
 };
 
 use crate::limits::{COUNTERS_BYTES_MAX, PROGRAM_NAME_BYTES_MAX, REASON_BYTES_MAX};
+use crate::quota::{Allowance, Ledger};
 
 /// Bytes before the body of a worker's message.
 pub(crate) const REPORT_HEADER_BYTES: usize = 5;
+
+/// What a worker shall do with its client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    /// Number of the session.
+    pub(crate) session: u64,
+    /// The session's row in the ledger of its account.
+    pub(crate) row: u32,
+    /// What the account may hold on each device.
+    pub(crate) limit_bytes: Option<u64>,
+}
+
+/// A client, as its worker gets it.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// Number of the session.
+    pub(crate) session: u64,
+    /// The client's connection.
+    pub(crate) client: OwnedFd,
+    /// What limits it.
+    pub(crate) allowance: Option<Allowance>,
+}
+
+/// Session, row, whether there is a limit, the limit.
+const ASSIGNMENT_BYTES: usize = 24;
+
+impl Assignment {
+    fn write(self) -> [u8; ASSIGNMENT_BYTES] {
+        let mut bytes = [0; ASSIGNMENT_BYTES];
+        bytes[..8].copy_from_slice(&self.session.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.row.to_le_bytes());
+        bytes[12] = u8::from(self.limit_bytes.is_some());
+        bytes[16..].copy_from_slice(&self.limit_bytes.unwrap_or(0).to_le_bytes());
+        bytes
+    }
+
+    fn read(bytes: [u8; ASSIGNMENT_BYTES]) -> Self {
+        let (session, rest) = bytes.split_first_chunk().expect("24 bytes");
+        let (row, rest) = rest.split_first_chunk().expect("16 bytes");
+        let (is_limited, limit) = rest.split_first_chunk::<4>().expect("12 bytes");
+        let limit = limit.first_chunk().copied().expect("8 bytes");
+        Self {
+            session: u64::from_le_bytes(*session),
+            row: u32::from_le_bytes(*row),
+            limit_bytes: (is_limited[0] != 0).then(|| u64::from_le_bytes(limit)),
+        }
+    }
+}
 
 /// The worker's end.
 #[derive(Debug)]
@@ -173,14 +223,14 @@ impl WorkerControl {
     }
 
     /// Waits for a client; nothing if the daemon has none.
-    pub(crate) fn receive(&self) -> io::Result<Option<(u64, OwnedFd)>> {
-        let mut number = [0; 8];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    pub(crate) fn receive(&self) -> io::Result<Option<Received>> {
+        let mut message = [0; ASSIGNMENT_BYTES];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let count = rustix::io::retry_on_intr(|| {
             recvmsg(
                 &self.0,
-                &mut [IoSliceMut::new(&mut number)],
+                &mut [IoSliceMut::new(&mut message)],
                 &mut control,
                 RecvFlags::CMSG_CLOEXEC,
             )
@@ -190,36 +240,52 @@ impl WorkerControl {
             return Ok(None);
         }
         let mut descriptors = control.drain().filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
             _ => None,
         });
-        let descriptor = descriptors.next().ok_or(io::ErrorKind::InvalidData)?;
-        drop(descriptors);
-        (&self.0).read_exact(&mut number[count..])?;
-        Ok(Some((u64::from_le_bytes(number), descriptor)))
+        let mut descriptors = descriptors.next().ok_or(io::ErrorKind::InvalidData)?;
+        let client = descriptors.next().ok_or(io::ErrorKind::InvalidData)?;
+        let ledger = descriptors.next();
+        (&self.0).read_exact(&mut message[count..])?;
+        let assignment = Assignment::read(message);
+        let allowance = match (ledger, assignment.limit_bytes) {
+            (Some(ledger), Some(limit_bytes)) => {
+                let ledger = Ledger::open(ledger)?;
+                Some(Allowance::new(ledger, assignment.row as usize, limit_bytes))
+            }
+            (None, None) => None,
+            // Never a session without the limit that it should have.
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        Ok(Some(Received {
+            session: assignment.session,
+            client,
+            allowance,
+        }))
     }
 }
 
-/// Gives a ready worker its client.
+/// Gives a ready worker its client, and the ledger if the assignment has a limit.
 pub(crate) fn send_client(
     control: impl AsFd,
-    session: u64,
+    assignment: Assignment,
     client: BorrowedFd<'_>,
+    ledger: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    let descriptors = [client];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let descriptors: Vec<BorrowedFd<'_>> = [client].into_iter().chain(ledger).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(io::ErrorKind::OutOfMemory.into());
     }
-    let number = session.to_le_bytes();
+    let message = assignment.write();
     let sent = sendmsg(
         control,
-        &[IoSlice::new(&number)],
+        &[IoSlice::new(&message)],
         &mut ancillary,
         SendFlags::NOSIGNAL,
     )?;
-    if sent == number.len() {
+    if sent == message.len() {
         Ok(())
     } else {
         Err(io::ErrorKind::WriteZero.into())
@@ -244,11 +310,36 @@ mod tests {
         assert_eq!(Snapshot::decode(&body), Some(snapshot));
 
         let (client, connection) = UnixStream::pair().expect("sockets");
-        send_client(&daemon, 7, connection.as_fd()).expect("open");
+        let ledger = Ledger::create().expect("memory");
+        let limited = Assignment {
+            session: 7,
+            row: 2,
+            limit_bytes: Some(0),
+        };
+        let (socket, page) = (connection.as_fd(), Some(ledger.as_fd()));
+        send_client(&daemon, limited, socket, page).expect("open");
+        let received = worker.receive().expect("open").expect("a client");
+        let allowance = received.allowance.expect("a limit");
+        assert_eq!((received.session, allowance.limit_bytes()), (7, 0));
+        allowance.charge(1, 5);
+        let cell = ledger.cell(2, 1).expect("exists");
+        assert_eq!(cell.load(std::sync::atomic::Ordering::SeqCst), 5);
+        let unlimited = Assignment {
+            limit_bytes: None,
+            ..limited
+        };
+        for (assignment, page) in [(limited, None), (unlimited, page)] {
+            send_client(&daemon, assignment, socket, page).expect("open");
+            assert!(worker.receive().is_err(), "a limit, or none: never a doubt");
+        }
+        send_client(&daemon, unlimited, socket, None).expect("open");
         drop(connection);
-        let (number, connection) = worker.receive().expect("open").expect("a client");
-        assert_eq!(number, 7);
-        UnixStream::from(connection).write_all(b"x").expect("open");
+        drop(received.client);
+        let received = worker.receive().expect("open").expect("a client");
+        assert!(received.allowance.is_none());
+        let connection = UnixStream::from(received.client);
+        (&connection).write_all(b"x").expect("open");
+        drop(connection);
         let mut byte = [0];
         (&client).read_exact(&mut byte).expect("open");
         assert_eq!(&byte, b"x");

@@ -18,4 +18,5 @@ pub mod daemon;
 pub mod driver;
 pub mod limits;
 mod management;
+mod quota;
 pub mod worker;

@@ -91,6 +91,12 @@ pub const SESSIONS_DEFAULT: usize = 256;
 /// load kernel modules.
 pub const WORKER_START_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Sessions of one account at the same time: of one pod, or one container of it.
+pub const ACCOUNT_SESSIONS_MAX: usize = 256;
+
+/// Longest list of brokers' public keys, in bytes.
+pub const KEYS_BYTES_MAX: u64 = 16 << 10;
+
 /// How long a backend that ends waits for its sessions, unless the operator says otherwise.
 pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 

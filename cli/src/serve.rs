@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use gvirtus_backend::daemon::{self, DaemonOptions, WorkerCommand};
+use gvirtus_backend::daemon::{self, DaemonOptions, TicketOptions, WorkerCommand};
 use gvirtus_backend::driver::{Candidate, DriverChoice};
 use gvirtus_backend::limits::{DRAIN_TIMEOUT_DEFAULT, SESSIONS_DEFAULT};
 use gvirtus_backend::worker::{self, WorkerOptions};
@@ -37,9 +37,19 @@ pub(crate) struct ServeArgs {
     #[arg(long, default_value = "auto", value_name = "DRIVER")]
     driver: DriverChoice,
 
-    /// Listens on addresses that other machines reach, although there is no authentication
+    /// Listens on addresses that other machines reach, although nothing is encrypted and, without
+    /// --ticket-keys, nobody is asked who he is
     #[arg(long)]
     insecure: bool,
+
+    /// Takes only clients with a ticket that one of these brokers has signed: a file with a public
+    /// key a line, read again for each client
+    #[arg(long, value_name = "FILE", requires = "backend_id")]
+    ticket_keys: Option<PathBuf>,
+
+    /// What tickets call this backend
+    #[arg(long, value_name = "NAME", requires = "ticket_keys")]
+    backend_id: Option<String>,
 
     /// Most clients at the same time
     #[arg(long, default_value_t = SESSIONS_DEFAULT, value_name = "N", value_parser = at_least_one)]
@@ -101,6 +111,8 @@ impl ServeArgs {
         let result = daemon::run(DaemonOptions {
             listen: self.listen,
             insecure: self.insecure,
+            tickets: (self.ticket_keys.zip(self.backend_id))
+                .map(|(keys, backend_id)| TicketOptions { keys, backend_id }),
             driver: self.driver,
             sessions_max: self.max_sessions,
             drain_timeout,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the backend is and by what right it is used.
 //!
-//! `GVIRTUS_ENDPOINT` names it. Where that is not set, the `properties.json` of a classic GVirtuS
+//! `GVIRTUS_ENDPOINT` names it, or with `broker://` who chooses it. Where that is not set, the `properties.json` of a classic GVirtuS
 //! installation is read: the file that `GVIRTUS_CONFIG` names, or
 //! `$GVIRTUS_HOME/etc/properties.json`. `GVIRTUS_TOKEN`, or the contents of the file
 //! `GVIRTUS_TOKEN_FILE`, proves the right to connect.
@@ -9,10 +9,11 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use gvirtus_transport::{Endpoint, EndpointError, parse_list};
 
-use crate::limits::{PROPERTIES_BYTES_MAX, TOKEN_BYTES_MAX};
+use crate::limits::{BROKER_WAIT_DEFAULT, PROPERTIES_BYTES_MAX, TOKEN_BYTES_MAX};
 
 /// What is wrong with the configuration. The user's fault.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,9 @@ pub enum ConfigError {
         "GVIRTUS_ENDPOINT names {0} backends; this release uses one at a time, so name only one"
     )]
     Several(usize),
+    /// Not a number.
+    #[error("GVIRTUS_WAIT_S: {0:?} is not a number of seconds")]
+    Wait(String),
     /// No backend.
     #[error(
         "no backend is named; set GVIRTUS_ENDPOINT (for example tcp://gpu-host:9999) or start the \
@@ -62,7 +66,23 @@ pub struct Environment {
     pub token: Option<String>,
     /// `GVIRTUS_TOKEN_FILE`.
     pub token_file: Option<PathBuf>,
+    /// `GVIRTUS_WAIT_S`.
+    pub wait_s: Option<String>,
 }
+
+/// Whom to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// The backend itself.
+    At(Endpoint),
+    /// Somebody who knows backends.
+    Broker(Endpoint),
+}
+
+/// What a broker's address begins with.
+const BROKER_SCHEME: &str = "broker://";
+/// The port of `broker://host` without one.
+const BROKER_PORT: u16 = 34568;
 
 impl Environment {
     /// That of this process. Empty variables count as unset.
@@ -79,11 +99,31 @@ impl Environment {
             home: path("GVIRTUS_HOME"),
             token: text("GVIRTUS_TOKEN"),
             token_file: path("GVIRTUS_TOKEN_FILE"),
+            wait_s: text("GVIRTUS_WAIT_S"),
         }
     }
 
-    /// The backend.
-    pub fn endpoint(&self) -> Result<Endpoint, ConfigError> {
+    /// The backend or its broker.
+    pub fn backend(&self) -> Result<Backend, ConfigError> {
+        let broker = self.endpoint.as_deref().map(str::trim);
+        match broker.and_then(|text| text.strip_prefix(BROKER_SCHEME)) {
+            Some(address) => Ok(Backend::Broker(broker_endpoint(address)?)),
+            None => self.endpoint().map(Backend::At),
+        }
+    }
+
+    /// How long to wait for a backend that a broker chooses.
+    pub fn wait(&self) -> Result<Duration, ConfigError> {
+        let Some(text) = &self.wait_s else {
+            return Ok(BROKER_WAIT_DEFAULT);
+        };
+        match text.trim().parse::<u32>() {
+            Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
+            Err(_) => Err(ConfigError::Wait(text.clone())),
+        }
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, ConfigError> {
         if let Some(list) = &self.endpoint {
             let mut endpoints = parse_list(list)?;
             return match (endpoints.pop(), endpoints.len()) {
@@ -114,6 +154,18 @@ impl Environment {
         };
         let text = read(path, TOKEN_BYTES_MAX)?;
         Ok(text.trim().as_bytes().to_vec())
+    }
+}
+
+/// A broker's address has the form of a TCP endpoint's, with another port where there is none.
+fn broker_endpoint(address: &str) -> Result<Endpoint, EndpointError> {
+    let has_port = match address.rsplit_once(']') {
+        Some((_, port)) => !port.is_empty(),
+        None => address.contains(':'),
+    };
+    match has_port {
+        true => format!("tcp://{address}").parse(),
+        false => format!("tcp://{address}:{BROKER_PORT}").parse(),
     }
 }
 
@@ -198,6 +250,29 @@ mod tests {
         environment.endpoint = None;
         let error = environment.endpoint().expect_err("no file").to_string();
         assert!(error.contains("/nonexistent"), "{error}");
+    }
+
+    #[test]
+    fn a_broker_has_a_scheme_of_its_own() {
+        let backend = |text: &str| {
+            let environment = Environment {
+                endpoint: Some(text.into()),
+                ..Environment::default()
+            };
+            environment.backend().map_err(|error| error.to_string())
+        };
+        let broker = |text: &str| Ok(Backend::Broker(text.parse().expect(text)));
+        assert_eq!(backend("broker://b"), broker("tcp://b:34568"));
+        assert_eq!(backend("broker://b:1"), broker("tcp://b:1"));
+        assert_eq!(backend("broker://[::1]"), broker("tcp://[::1]:34568"));
+        assert_eq!(backend("broker://[::1]:2"), broker("tcp://[::1]:2"));
+        assert!(
+            backend("broker://")
+                .expect_err("no host")
+                .contains("no host")
+        );
+        let at = Backend::At("tcp://a:1".parse().expect("valid"));
+        assert_eq!(backend("tcp://a:1"), Ok(at));
     }
 
     #[test]

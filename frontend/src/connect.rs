@@ -6,11 +6,12 @@ use std::os::fd::AsRawFd as _;
 use std::time::Instant;
 
 use gvirtus_protocol::handshake::{
-    ClientIdentity, HandshakeError, Hello, PREAMBLE_BYTES, Purpose, Welcome, read_server_preamble,
+    Answer, ClientIdentity, HandshakeError, Hello, PREAMBLE_BYTES, Purpose, Welcome,
+    read_server_preamble,
 };
 use gvirtus_transport::{ConnectError, Endpoint, Stream, connect, write_all_vectored};
 
-use crate::config::{ConfigError, Environment};
+use crate::config::{Backend, ConfigError, Environment};
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::statistics;
 
@@ -51,14 +52,25 @@ pub struct Opened {
     pub welcome: Welcome,
 }
 
-/// Opens a connection for this purpose to the configured backend.
+/// Opens a connection for this purpose to the configured backend, or to one that the configured
+/// broker chooses.
 ///
 /// # Errors
 ///
 /// One sentence for the user.
 pub fn open(environment: &Environment, purpose: Purpose) -> Result<Opened, OpenError> {
-    let endpoint = environment.endpoint()?;
-    let credentials = environment.credentials()?;
+    match environment.backend()? {
+        Backend::At(endpoint) => open_at(endpoint, purpose, environment.credentials()?),
+        Backend::Broker(broker) => crate::broker::open(environment, &broker, purpose),
+    }
+}
+
+/// Opens a connection for this purpose to this backend.
+pub(crate) fn open_at(
+    endpoint: Endpoint,
+    purpose: Purpose,
+    credentials: Vec<u8>,
+) -> Result<Opened, OpenError> {
     let stream = connect(&endpoint)?;
     match shake_hands(&*stream, purpose, credentials) {
         Ok(welcome) => Ok(Opened {
@@ -66,14 +78,25 @@ pub fn open(environment: &Environment, purpose: Purpose) -> Result<Opened, OpenE
             endpoint,
             welcome,
         }),
-        Err(Failure::Io(source)) => Err(OpenError::Io { endpoint, source }),
-        Err(Failure::Handshake(source)) => Err(OpenError::Handshake { endpoint, source }),
+        Err(failure) => Err(failure.at(&endpoint)),
     }
 }
 
-enum Failure {
+/// Why there is no answer.
+pub(crate) enum Failure {
     Io(io::Error),
     Handshake(HandshakeError),
+}
+
+impl Failure {
+    /// With the name of the peer.
+    pub(crate) fn at(self, endpoint: &Endpoint) -> OpenError {
+        let endpoint = endpoint.clone();
+        match self {
+            Self::Io(source) => OpenError::Io { endpoint, source },
+            Self::Handshake(source) => OpenError::Handshake { endpoint, source },
+        }
+    }
 }
 
 impl From<io::Error> for Failure {
@@ -93,16 +116,29 @@ fn shake_hands(
     purpose: Purpose,
     credentials: Vec<u8>,
 ) -> Result<Welcome, Failure> {
-    let hello = Hello::with_purpose(purpose, identity(), credentials).encode();
+    let hello = Hello::with_purpose(purpose, identity(), credentials);
+    send_hello(stream, &hello)?;
+    match read_answer(stream, Instant::now() + HANDSHAKE_TIMEOUT)? {
+        Answer::Welcome(welcome) => Ok(welcome),
+        Answer::Refusal(reason) => Err(HandshakeError::Refused(reason).into()),
+        Answer::Grant(_) | Answer::Wait(_) => Err(HandshakeError::Kind.into()),
+    }
+}
+
+pub(crate) fn send_hello(stream: &dyn Stream, hello: &Hello) -> io::Result<()> {
+    let hello = hello.encode();
     write_all_vectored(stream, &mut [IoSlice::new(&hello)])?;
     statistics::SENT_BYTES.add(hello.len() as u64);
-    let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+    Ok(())
+}
+
+pub(crate) fn read_answer(stream: &dyn Stream, deadline: Instant) -> Result<Answer, Failure> {
     let mut preamble = [0; PREAMBLE_BYTES];
     read_exactly(stream, &mut preamble, deadline)?;
     let announced = read_server_preamble(&preamble)?;
     let mut body = vec![0; announced.length];
     read_exactly(stream, &mut body, deadline)?;
-    Ok(Welcome::decode(announced, &body)?)
+    Ok(Answer::decode(announced, &body)?)
 }
 
 /// Reads no byte more than asked for: what follows is the session's.
@@ -142,7 +178,8 @@ fn wait_readable(stream: &dyn Stream, deadline: Instant) -> io::Result<()> {
     }
 }
 
-fn identity() -> ClientIdentity {
+/// This process as it describes itself.
+pub(crate) fn identity() -> ClientIdentity {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let program = std::env::current_exe().unwrap_or_default();
     let program = program.file_name().unwrap_or_default();

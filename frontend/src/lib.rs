@@ -20,6 +20,7 @@
 
 pub mod api;
 mod array;
+mod broker;
 mod config;
 mod connect;
 mod console;

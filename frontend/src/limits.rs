@@ -41,6 +41,15 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 /// After a failed connection the next attempt is not made before this time.
 pub(crate) const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
 
+/// A client that waits for a backend asks again after this time …
+pub(crate) const BROKER_PAUSE_MIN: Duration = Duration::from_millis(200);
+
+/// … and after twice as long each time, up to this.
+pub(crate) const BROKER_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How long a client waits for a backend, unless `GVIRTUS_WAIT_S` says otherwise.
+pub(crate) const BROKER_WAIT_DEFAULT: Duration = Duration::from_hours(1);
+
 /// Most functions of the application that may still be called.
 pub(crate) const HOST_FUNCTIONS_MAX: usize = 1 << 20;
 

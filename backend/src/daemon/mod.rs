@@ -6,6 +6,7 @@
 //! tells itself what it knows of the sessions ([`status`]).
 //! Everything runs on the main thread, because a worker dies with the thread that started it.
 
+mod admission;
 mod handshake;
 mod serve;
 mod status;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use gvirtus_transport::{Endpoint, Listener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+pub use admission::TicketOptions;
 pub use workers::WorkerCommand;
 
 use crate::driver::DriverChoice;
@@ -31,6 +33,8 @@ pub struct DaemonOptions {
     pub listen: Vec<Endpoint>,
     /// Whether anybody who reaches the machine may use its devices.
     pub insecure: bool,
+    /// Whose tickets clients have to show; none where whoever reaches the daemon may use it.
+    pub tickets: Option<TicketOptions>,
     /// What to execute commands on.
     pub driver: DriverChoice,
     /// Most sessions at the same time.
@@ -59,8 +63,9 @@ pub enum DaemonError {
     Driver(String),
     /// Nobody asked for this to be open.
     #[error(
-        "{0} can be reached from other machines, and anybody there could use the devices of this one; \
-         listen on a loopback address or a Unix socket, or add --insecure if the network is trusted"
+        "{0} can be reached from other machines, and anybody there could use the devices of this one, \
+         or read along; listen on a loopback address or a Unix socket, or add --insecure if the \
+         network is trusted"
     )]
     Insecure(Endpoint),
     /// The operating system's.
@@ -94,7 +99,7 @@ async fn serve_until_signal(options: DaemonOptions) -> Result<(), DaemonError> {
         workers = start => workers.map_err(DaemonError::Driver)?,
         () = signals.next() => return Ok(()),
     };
-    let service = Arc::new(Service::new(workers, options.sessions_max));
+    let service = Arc::new(Service::new(workers, options.tickets, options.sessions_max));
     let accepting = listeners
         .into_iter()
         .map(|listener| service.accept(listener))

@@ -8,20 +8,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use gvirtus_protocol::handshake::{Hello, Purpose};
+use gvirtus_protocol::status::Grantee;
 use gvirtus_transport::Listener;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
+use super::admission::{Admission, Admitted, TicketOptions};
 use super::handshake::{HelloError, read_hello, refuse};
 use super::status::Sessions;
-use super::workers::{Busy, Workers};
+use super::workers::{Busy, Worker, Workers};
 use crate::limits::{ACCEPT_PAUSE, HANDSHAKES_MAX};
 
 /// What all connections share.
 pub(super) struct Service {
     workers: Arc<Workers>,
+    admission: Admission,
     /// One permit a connection that has not said who it is.
     handshakes: Arc<Semaphore>,
     /// One permit a session.
@@ -54,10 +57,15 @@ impl Connection for UnixStream {
 }
 
 impl Service {
-    pub(super) fn new(workers: Arc<Workers>, sessions_max: usize) -> Self {
+    pub(super) fn new(
+        workers: Arc<Workers>,
+        tickets: Option<TicketOptions>,
+        sessions_max: usize,
+    ) -> Self {
         let sessions_max = sessions_max.min(Semaphore::MAX_PERMITS);
         Self {
             status: Sessions::new(workers.snapshot().clone()),
+            admission: Admission::new(tickets, workers.snapshot()),
             workers,
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             sessions: Arc::new(Semaphore::new(sessions_max)),
@@ -160,6 +168,13 @@ impl Service {
             tracing::info!(peer, reason, "refused");
             return refuse(&mut stream, reason).await;
         }
+        let admitted = match self.admission.admit(&hello) {
+            Ok(admitted) => admitted,
+            Err(reason) => {
+                tracing::warn!(peer, %reason, "refused");
+                return refuse(&mut stream, &reason.to_string()).await;
+            }
+        };
         if hello.purpose == Purpose::Status {
             return self.status.serve(&mut stream, &peer).await;
         }
@@ -173,7 +188,7 @@ impl Service {
         };
         let worker = match hello.purpose {
             Purpose::Management => self.workers.management().await,
-            Purpose::Cuda | Purpose::Status | Purpose::Ticket => self.workers.take().await,
+            Purpose::Cuda | Purpose::Status | Purpose::Ticket => self.worker(&admitted).await,
         };
         let worker = match worker {
             Ok(worker) => worker,
@@ -185,15 +200,43 @@ impl Service {
         let session = self.next_session.fetch_add(1, Ordering::Relaxed);
         let handed = stream
             .into_descriptor()
-            .and_then(|client| worker.serve(session, client.as_fd()));
+            .and_then(|client| worker.serve(session, client.as_fd(), admitted.seat.as_ref()));
         match handed {
-            Ok(worker) => self.follow(session, &peer, &hello, worker).await,
+            Ok(worker) => {
+                let grantee = admitted.grantee.clone();
+                self.follow(session, &peer, &hello, grantee, worker).await;
+            }
             Err(error) => tracing::error!(session, peer, %error, "cannot hand over the client"),
         }
     }
 
+    /// A worker for a client with CUDA, on the part of the devices that it may use.
+    async fn worker(&self, admitted: &Admitted<'_>) -> Result<Worker, String> {
+        let quota = admitted.grantee.as_ref().map(|grantee| &grantee.quota);
+        let mut part = Vec::new();
+        if let Some(quota) = quota.filter(|quota| self.admission.is_part(quota)) {
+            let names: Vec<String> = quota.devices.iter().map(uuid_text).collect();
+            part.push(("CUDA_VISIBLE_DEVICES", names.join(",")));
+        }
+        // Holds where NVIDIA's Multi-Process Service runs; elsewhere the driver takes no notice.
+        if let Some(percent) = quota.and_then(|quota| quota.compute_percent) {
+            part.push(("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", percent.to_string()));
+        }
+        match &part[..] {
+            [] => self.workers.take().await,
+            part => self.workers.restricted(part).await,
+        }
+    }
+
     /// Logs a session's beginning and end, and tells meanwhile what it does.
-    async fn follow(&self, session: u64, peer: &str, hello: &Hello, worker: Busy) {
+    async fn follow(
+        &self,
+        session: u64,
+        peer: &str,
+        hello: &Hello,
+        grantee: Option<Grantee>,
+        worker: Busy,
+    ) {
         let client = &hello.client;
         // What a client says of itself is quoted, so that it cannot forge lines of the log.
         tracing::info!(
@@ -203,11 +246,13 @@ impl Service {
             program = ?client.program,
             host = ?client.host,
             pid = client.pid,
+            namespace = grantee.as_ref().map(|grantee| &grantee.account.namespace),
+            pod = grantee.as_ref().map(|grantee| &grantee.account.pod),
             worker = worker.id(),
             "session begins"
         );
         let start = Instant::now();
-        let status = self.status.begin(session, hello, peer, worker.id());
+        let status = (self.status).begin(session, hello, grantee, peer, worker.id());
         let neighbours = || self.status.neighbours(&client.host);
         let ended = worker
             .end(|counters| status.count(counters), neighbours)
@@ -228,5 +273,33 @@ impl Service {
             Ok(status) => tracing::error!(session, duration_ms, %status, "the worker is killed"),
             Err(error) => tracing::error!(session, duration_ms, %error, "the worker is lost"),
         }
+    }
+}
+
+/// As `CUDA_VISIBLE_DEVICES` names a device.
+fn uuid_text(uuid: &[u8; 16]) -> String {
+    let mut text = "GPU".to_owned();
+    for part in [
+        &uuid[..4],
+        &uuid[4..6],
+        &uuid[6..8],
+        &uuid[8..10],
+        &uuid[10..],
+    ] {
+        text.push('-');
+        text.extend(part.iter().map(|byte| format!("{byte:02x}")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_are_written_as_nvidia_does() {
+        let uuid = std::array::from_fn(|index| index as u8 * 17);
+        let text = uuid_text(&uuid);
+        assert_eq!(text, "GPU-00112233-4455-6677-8899-aabbccddeeff");
     }
 }

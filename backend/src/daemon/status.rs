@@ -11,7 +11,7 @@ use std::time::Instant;
 use gvirtus_protocol::handshake::{Answer, Hello, Purpose, Welcome};
 use gvirtus_protocol::limits::STATUS_SESSIONS_MAX;
 use gvirtus_protocol::snapshot::Snapshot;
-use gvirtus_protocol::status::{Counters, Picture, QUESTION, SessionStatus, displayable};
+use gvirtus_protocol::status::{Counters, Grantee, Picture, QUESTION, SessionStatus, displayable};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
@@ -51,6 +51,7 @@ impl Sessions {
         &self,
         number: u64,
         hello: &Hello,
+        grantee: Option<Grantee>,
         peer: &str,
         worker: Option<u32>,
     ) -> Running<'_> {
@@ -59,7 +60,7 @@ impl Sessions {
         let session = SessionStatus {
             session_id: number,
             purpose: hello.purpose,
-            grantee: None,
+            grantee,
             program: displayable(&client.program),
             host: displayable(&client.host),
             pid: client.pid,
@@ -193,8 +194,8 @@ mod tests {
     #[test]
     fn a_session_is_seen_while_it_goes_on() {
         let sessions = Sessions::new(Snapshot::default());
-        let first = sessions.begin(1, &hello(), "unix", Some(70));
-        let second = sessions.begin(2, &hello(), "127.0.0.1:1", None);
+        let first = sessions.begin(1, &hello(), None, "unix", Some(70));
+        let second = sessions.begin(2, &hello(), None, "127.0.0.1:1", None);
         let counters = Counters {
             launches: 5,
             ..Counters::default()
@@ -204,7 +205,7 @@ mod tests {
             purpose: Purpose::Management,
             ..hello()
         };
-        let watcher = sessions.begin(3, &management, "unix", Some(71));
+        let watcher = sessions.begin(3, &management, None, "unix", Some(71));
         let neighbours = sessions.neighbours("node");
         assert_eq!(neighbours.len(), 2, "those with CUDA");
         assert_eq!((neighbours[0].worker, neighbours[0].pid), (70, 7));
@@ -225,7 +226,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_asks_is_answered_and_who_does_not_is_let_go() {
         let sessions = Sessions::new(Snapshot::default());
-        let _running = sessions.begin(9, &hello(), "unix", None);
+        let _running = sessions.begin(9, &hello(), None, "unix", None);
         let (mut client, mut server) = tokio::io::duplex(1 << 16);
         let ask = async {
             let mut preamble = [0; PREAMBLE_BYTES];

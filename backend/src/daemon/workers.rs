@@ -2,7 +2,7 @@
 //! Worker processes: one that waits, and one for each session.
 
 use std::ffi::OsString;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -16,8 +16,10 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
+use super::admission::Seat;
 use crate::control::{
-    Neighbour, REPORT_HEADER_BYTES, ReportHeader, ReportKind, neighbours_message, send_client,
+    Assignment, Neighbour, REPORT_HEADER_BYTES, ReportHeader, ReportKind, neighbours_message,
+    send_client,
 };
 use crate::driver::{Candidate, DriverChoice};
 use crate::limits::{LAST_REPORT_TIMEOUT, WORKER_START_TIMEOUT};
@@ -77,7 +79,7 @@ impl Workers {
     ) -> Result<Arc<Self>, String> {
         let mut reasons = Vec::new();
         for candidate in choice.candidates() {
-            match start(&command, &candidate, Service::Cuda).await {
+            match start(&command, &candidate, Service::Cuda, &[]).await {
                 Ok((worker, offer)) => {
                     let text = description(&offer);
                     tracing::info!(driver = %candidate, offer = text, "driver started");
@@ -133,7 +135,7 @@ impl Workers {
 
     /// A worker for a client that asks for NVML. None waits: it has no driver to start.
     pub(super) async fn management(&self) -> Result<Worker, String> {
-        let started = start(&self.command, &self.candidate, Service::Management).await;
+        let started = start(&self.command, &self.candidate, Service::Management, &[]).await;
         started.map(|(worker, _)| worker)
     }
 
@@ -144,9 +146,15 @@ impl Workers {
         }
     }
 
-    async fn another(&self) -> Result<Worker, String> {
-        let started = start(&self.command, &self.candidate, Service::Cuda).await;
+    /// A worker for a client that gets only a part of what there is. None waits: its driver is told
+    /// at its start.
+    pub(super) async fn restricted(&self, part: &[(&str, String)]) -> Result<Worker, String> {
+        let started = start(&self.command, &self.candidate, Service::Cuda, part).await;
         started.map(|(worker, _)| worker)
+    }
+
+    async fn another(&self) -> Result<Worker, String> {
+        self.restricted(&[]).await
     }
 }
 
@@ -156,9 +164,20 @@ impl Worker {
         matches!(self.child.try_wait(), Ok(None)).then_some(self)
     }
 
-    /// Hands it a client.
-    pub(super) fn serve(self, session: u64, client: BorrowedFd<'_>) -> std::io::Result<Busy> {
-        send_client(&self.control, session, client)?;
+    /// Hands it a client, and its place in a ledger if it has one.
+    pub(super) fn serve(
+        self,
+        session: u64,
+        client: BorrowedFd<'_>,
+        seat: Option<&Seat<'_>>,
+    ) -> std::io::Result<Busy> {
+        let assignment = Assignment {
+            session,
+            row: seat.map_or(0, |seat| seat.row as u32),
+            limit_bytes: seat.map(|seat| seat.limit_bytes),
+        };
+        let ledger = seat.map(|seat| seat.ledger.as_fd());
+        send_client(&self.control, assignment, client, ledger)?;
         Ok(Busy {
             child: self.child,
             reports: Reports(self.control),
@@ -234,6 +253,7 @@ async fn start(
     command: &WorkerCommand,
     candidate: &Candidate,
     service: Service,
+    environment: &[(&str, String)],
 ) -> Result<(Worker, Snapshot), String> {
     let text = |error: std::io::Error| format!("cannot start a worker: {error}");
     let (control, workers_end) = StdUnixStream::pair().map_err(text)?;
@@ -245,6 +265,7 @@ async fn start(
         .arg(candidate.argument())
         .args(["--parent", &std::process::id().to_string()])
         .args((service == Service::Management).then_some("--management"))
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(workers_end)))
         .stdout(Stdio::null())
         .kill_on_drop(true)

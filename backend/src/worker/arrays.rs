@@ -69,27 +69,31 @@ impl Session {
     fn create_array(&mut self, create: &ArrayCreate) -> Words {
         let descriptor = array_descriptor(create);
         let mut array = CUarray::NULL;
-        // SAFETY: in- and output are locals.
-        check(unsafe {
-            self.driver
-                .cuArray3DCreate_v2(&raw mut array, &raw const descriptor)
-        })?;
-        self.hold(Place::Array(array.0), array_bytes(&descriptor, 0));
-        self.given(array.0)
+        let bytes = array_bytes(&descriptor, 0);
+        self.within_quota(bytes, |session| {
+            // SAFETY: in- and output are locals.
+            check(unsafe {
+                (session.driver).cuArray3DCreate_v2(&raw mut array, &raw const descriptor)
+            })?;
+            session.hold(Place::Array(array.0), bytes);
+            session.given(array.0)
+        })
     }
 
     fn create_mipmap(&mut self, create: &ArrayCreate) -> Words {
         let descriptor = array_descriptor(create);
         let (mut mipmap, levels) = (CUmipmappedArray::NULL, create.levels.get());
-        // SAFETY: in- and output are locals.
-        check(unsafe {
-            self.driver
-                .cuMipmappedArrayCreate(&raw mut mipmap, &raw const descriptor, levels)
-        })?;
         let bytes = (0..levels.min(32)).map(|level| array_bytes(&descriptor, level));
         let bytes = bytes.fold(0, u64::saturating_add);
-        self.hold(Place::Array(mipmap.0), bytes);
-        self.given(mipmap.0)
+        self.within_quota(bytes, |session| {
+            // SAFETY: in- and output are locals.
+            check(unsafe {
+                let out = &raw mut mipmap;
+                (session.driver).cuMipmappedArrayCreate(out, &raw const descriptor, levels)
+            })?;
+            session.hold(Place::Array(mipmap.0), bytes);
+            session.given(mipmap.0)
+        })
     }
 
     fn array_level(&mut self, ask: &ArrayLevel) -> Words {

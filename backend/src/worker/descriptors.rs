@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::control::{WorkerControl, send_client};
+use crate::control::{Assignment, WorkerControl, send_client};
 use crate::limits::{DESCRIPTOR_TIMEOUT, EXPORTS_MAX};
 
 /// Bytes of a token; what they do not need is zero.
@@ -134,7 +134,7 @@ pub(super) fn fetch(token: &Token) -> io::Result<OwnedFd> {
     request[8..].copy_from_slice(&token.secret);
     stream.write_all(&request)?;
     match WorkerControl::new(stream).receive()? {
-        Some((number, descriptor)) if number == token.number => Ok(descriptor),
+        Some(received) if received.session == token.number => Ok(received.client),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
 }
@@ -179,7 +179,11 @@ fn answer(mut stream: UnixStream, exported: &Mutex<Vec<Exported>>) -> io::Result
             .descriptor
             .try_clone()?
     };
-    send_client(&stream, number, descriptor.as_fd())
+    let assignment = Assignment {
+        session: number,
+        ..Assignment::default()
+    };
+    send_client(&stream, assignment, descriptor.as_fd(), None)
 }
 
 /// Refuses other users.

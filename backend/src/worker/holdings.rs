@@ -9,11 +9,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::usage::Usage;
+use crate::quota::Allowance;
 
 /// What a session holds.
 #[derive(Debug)]
 pub(super) struct Holdings {
     usage: Arc<Usage>,
+    /// What the session may hold, if that is limited.
+    allowance: Option<Allowance>,
+    /// Bytes that are reserved and not allocated yet.
+    reserved: u64,
+    /// Devices of memory pools, by number.
+    pools: HashMap<u32, u32>,
     /// Bytes by device.
     totals: BTreeMap<u32, u64>,
     /// Memory that ends with its context, by address or handle.
@@ -60,9 +67,12 @@ struct Physical {
 }
 
 impl Holdings {
-    pub(super) fn new(usage: Arc<Usage>) -> Self {
+    pub(super) fn new(usage: Arc<Usage>, allowance: Option<Allowance>) -> Self {
         Self {
             usage,
+            allowance,
+            reserved: 0,
+            pools: HashMap::new(),
             totals: BTreeMap::new(),
             blocks: HashMap::new(),
             physical: HashMap::new(),
@@ -70,6 +80,39 @@ impl Holdings {
             handles: HashMap::new(),
             mappings: BTreeMap::new(),
         }
+    }
+
+    /// What limits the session.
+    pub(super) const fn allowance(&self) -> Option<&Allowance> {
+        self.allowance.as_ref()
+    }
+
+    /// Memory is about to be allocated on a device; whether it may be. [`Self::settle`] follows.
+    pub(super) fn reserve(&mut self, device: u32, bytes: u64) -> bool {
+        let Some(allowance) = &self.allowance else {
+            return true;
+        };
+        let may = allowance.reserve(device, bytes);
+        self.reserved = if may { bytes } else { 0 };
+        may
+    }
+
+    /// What was reserved is allocated, or will not be.
+    pub(super) fn settle(&mut self, device: u32) {
+        let rest = std::mem::take(&mut self.reserved);
+        if let Some(allowance) = &self.allowance {
+            allowance.release(device, rest);
+        }
+    }
+
+    /// A memory pool is on a device.
+    pub(super) fn pool(&mut self, pool: u32, device: u32) {
+        self.pools.insert(pool, device);
+    }
+
+    /// Where a memory pool is, if that is known.
+    pub(super) fn device_of_pool(&self, pool: u32) -> Option<u32> {
+        self.pools.get(&pool).copied()
     }
 
     /// Memory is allocated.
@@ -174,12 +217,20 @@ impl Holdings {
     fn add(&mut self, device: u32, bytes: u64) {
         let total = self.totals.entry(device).or_default();
         *total = total.saturating_add(bytes);
+        if let Some(allowance) = &self.allowance {
+            let reserved = self.reserved.min(bytes);
+            self.reserved -= reserved;
+            allowance.charge(device, bytes - reserved);
+        }
         self.usage.memory(device, *total);
     }
 
     fn subtract(&mut self, device: u32, bytes: u64) {
         let total = self.totals.entry(device).or_default();
         *total = total.saturating_sub(bytes);
+        if let Some(allowance) = &self.allowance {
+            allowance.release(device, bytes);
+        }
         self.usage.memory(device, *total);
     }
 }
@@ -190,7 +241,7 @@ mod tests {
 
     fn new() -> (Arc<Usage>, Holdings) {
         let usage = Arc::<Usage>::default();
-        (Arc::clone(&usage), Holdings::new(usage))
+        (Arc::clone(&usage), Holdings::new(usage, None))
     }
 
     fn now_and_peak(usage: &Usage, device: u32) -> (u64, u64) {

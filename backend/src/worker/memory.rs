@@ -91,24 +91,18 @@ impl Session {
                 let [bytes, stream] = input.exactly()?;
                 let stream = self.handles.stream(self.driver, stream)?;
                 let mut address = CUdeviceptr::default();
-                // SAFETY: the output is a local, the stream the session's own.
-                check(unsafe {
-                    (self.driver).cuMemAllocAsync(&raw mut address, bytes as usize, stream)
-                })?;
-                self.hold(Place::Address(address.0), bytes);
-                Ok(vec![Word::new(address.0)])
+                self.within_quota(bytes, |session| {
+                    // SAFETY: the output is a local, the stream the session's own.
+                    check(unsafe {
+                        (session.driver).cuMemAllocAsync(&raw mut address, bytes as usize, stream)
+                    })?;
+                    session.hold(Place::Address(address.0), bytes);
+                    Ok(vec![Word::new(address.0)])
+                })
             }
             opcode::cuMemAllocFromPoolAsync => {
                 let [bytes, pool, stream] = input.exactly()?;
-                let pool = self.handles.pool(pool)?;
-                let stream = self.handles.stream(self.driver, stream)?;
-                let (mut address, size) = (CUdeviceptr::default(), bytes as usize);
-                // SAFETY: as above.
-                check(unsafe {
-                    (self.driver).cuMemAllocFromPoolAsync(&raw mut address, size, pool, stream)
-                })?;
-                self.hold(Place::Address(address.0), bytes);
-                Ok(vec![Word::new(address.0)])
+                self.allocate_from_pool(bytes, pool, stream)
             }
             opcode::cuMemFreeAsync => {
                 let [address, stream] = input.exactly()?;

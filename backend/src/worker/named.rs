@@ -340,27 +340,61 @@ impl Session {
 
     fn allocate(&mut self, bytes: u64) -> Words {
         let mut address = CUdeviceptr::default();
-        // SAFETY: the output is a local.
-        check(unsafe { self.driver.cuMemAlloc_v2(&raw mut address, bytes as usize) })?;
-        self.hold(Place::Address(address.0), bytes);
-        Ok(vec![Word::new(address.0)])
+        self.within_quota(bytes, |session| {
+            // SAFETY: the output is a local.
+            check(unsafe { (session.driver).cuMemAlloc_v2(&raw mut address, bytes as usize) })?;
+            session.hold(Place::Address(address.0), bytes);
+            Ok(vec![Word::new(address.0)])
+        })
     }
 
     fn allocate_pitch(&mut self, allocate: &AllocatePitch) -> Words {
         let (mut address, mut pitch) = (CUdeviceptr::default(), 0);
-        // SAFETY: the outputs are locals.
-        check(unsafe {
-            self.driver.cuMemAllocPitch_v2(
-                &raw mut address,
-                &raw mut pitch,
-                allocate.width_bytes.get() as usize,
-                allocate.height.get() as usize,
-                allocate.element_bytes.get(),
-            )
-        })?;
-        let bytes = (pitch as u64).saturating_mul(allocate.height.get());
-        self.hold(Place::Address(address.0), bytes);
-        Ok(vec![Word::new(address.0), Word::new(pitch as u64)])
+        let (width, height) = (allocate.width_bytes.get(), allocate.height.get());
+        // How much a row takes with its padding, only the driver knows.
+        self.within_quota(width.saturating_mul(height), |session| {
+            // SAFETY: the outputs are locals.
+            check(unsafe {
+                session.driver.cuMemAllocPitch_v2(
+                    &raw mut address,
+                    &raw mut pitch,
+                    width as usize,
+                    height as usize,
+                    allocate.element_bytes.get(),
+                )
+            })?;
+            let bytes = (pitch as u64).saturating_mul(height);
+            session.hold(Place::Address(address.0), bytes);
+            Ok(vec![Word::new(address.0), Word::new(pitch as u64)])
+        })
+    }
+
+    /// Allocates so many bytes on the current context's device, if the session may have them.
+    pub(super) fn within_quota(
+        &mut self,
+        bytes: u64,
+        allocate: impl FnOnce(&mut Self) -> Words,
+    ) -> Words {
+        match self.owner() {
+            Some(owner) => self.within_quota_of(owner.device, bytes, allocate),
+            // The driver says what is missing.
+            None => allocate(self),
+        }
+    }
+
+    /// Allocates so many bytes on a device, if the session may have them.
+    pub(super) fn within_quota_of(
+        &mut self,
+        device: u32,
+        bytes: u64,
+        allocate: impl FnOnce(&mut Self) -> Words,
+    ) -> Words {
+        if !self.holdings.reserve(device, bytes) {
+            return Err(CUresult::CUDA_ERROR_OUT_OF_MEMORY.into());
+        }
+        let allocated = allocate(self);
+        self.holdings.settle(device);
+        allocated
     }
 
     /// Memory is allocated in the current context.

@@ -3,12 +3,14 @@
 //! when they are first asked for.
 
 use gvirtus_abi::{
-    CUmemAccess_flags, CUmemAccessDesc, CUmemAllocationHandleType, CUmemAllocationType,
-    CUmemPool_attribute, CUmemPoolProps, CUmemoryPool, CUresult,
+    CUdeviceptr, CUmemAccess_flags, CUmemAccessDesc, CUmemAllocationHandleType,
+    CUmemAllocationType, CUmemLocationType, CUmemPool_attribute, CUmemPoolProps, CUmemoryPool,
+    CUresult,
 };
 use gvirtus_protocol::opcode::{self, Opcode};
 use zerocopy::little_endian::U64 as Word;
 
+use super::holdings::{Owner, Place};
 use super::memory::{Input, Words, device, location, narrow};
 use super::session::Session;
 use crate::driver::check;
@@ -79,6 +81,30 @@ impl Session {
         }
     }
 
+    pub(super) fn allocate_from_pool(&mut self, bytes: u64, number: u64, stream: u64) -> Words {
+        let pool = self.handles.pool(number)?;
+        let stream = self.handles.stream(self.driver, stream)?;
+        let place = self.holdings.device_of_pool(narrow(number)?);
+        // An imported pool is where the context is, as far as is known.
+        let Some(owner) = self.owner() else {
+            return Err(CUresult::CUDA_ERROR_INVALID_CONTEXT.into());
+        };
+        let owner = Owner {
+            device: place.unwrap_or(owner.device),
+            ..owner
+        };
+        let (mut address, size) = (CUdeviceptr::default(), bytes as usize);
+        self.within_quota_of(owner.device, bytes, |session| {
+            // SAFETY: the output is a local, pool and stream are the session's own.
+            check(unsafe {
+                (session.driver).cuMemAllocFromPoolAsync(&raw mut address, size, pool, stream)
+            })?;
+            let place = Place::Address(address.0);
+            session.holdings.allocate(place, owner, bytes);
+            Ok(vec![Word::new(address.0)])
+        })
+    }
+
     fn create_pool(&mut self, words: [u64; 7]) -> Words {
         let [
             number,
@@ -105,6 +131,9 @@ impl Session {
         // SAFETY: the output and the properties are locals.
         check(unsafe { (self.driver).cuMemPoolCreate(&raw mut pool, &raw const properties) })?;
         self.handles.pools.insert(number, pool)?;
+        if location_kind == u64::from(CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE.0) {
+            self.holdings.pool(number, narrow(id)?);
+        }
         Ok(Vec::new())
     }
 
@@ -145,6 +174,7 @@ impl Session {
             None => {
                 let number = narrow(number)?;
                 self.handles.pools.insert(number, pool)?;
+                self.holdings.pool(number, narrow(ordinal)?);
                 number
             }
         };

@@ -22,6 +22,7 @@ use super::{session, snapshot};
 use crate::control::WorkerControl;
 use crate::driver::{Candidate, Driver};
 use crate::management::{ManagementEnd, Nvml};
+use crate::quota::Allowance;
 
 /// What a worker is told on its command line.
 #[derive(Clone, Debug)]
@@ -106,9 +107,11 @@ fn session(prepared: Prepared) -> Result<(), SessionError> {
         }
     };
     prepared.control.report(Ok(&snapshot))?;
-    let Some((session_id, descriptor)) = prepared.control.receive()? else {
+    let Some(received) = prepared.control.receive()? else {
         return Ok(());
     };
+    let (session_id, descriptor, allowance) =
+        (received.session, received.client, received.allowance);
     let usage = Arc::<Usage>::default();
     let reporter = Arc::new(Reporter::new(prepared.control, Arc::clone(&usage)));
     let _span = tracing::info_span!("session", id = session_id).entered();
@@ -118,8 +121,8 @@ fn session(prepared: Prepared) -> Result<(), SessionError> {
         .name("gvirtus-monitor".into())
         .spawn(move || watch(watched.as_fd(), Some(&watcher)))?;
     let stream = from_descriptor(descriptor)?;
-    welcome(&*stream, session_id, snapshot)?;
-    let result = session::serve(driver, stream, Some(prepared.console), &usage);
+    welcome(&*stream, session_id, limited(snapshot, allowance.as_ref()))?;
+    let result = session::serve(driver, stream, Some(prepared.console), &usage, allowance);
     reporter.report();
     result
 }
@@ -128,9 +131,10 @@ fn session(prepared: Prepared) -> Result<(), SessionError> {
 fn manage(prepared: Prepared) -> Result<(), ManagementEnd> {
     let nvml = Nvml::open(&prepared.options.driver);
     prepared.control.report(Ok(&Snapshot::default()))?;
-    let Some((session_id, descriptor)) = prepared.control.receive()? else {
+    let Some(received) = prepared.control.receive()? else {
         return Ok(());
     };
+    let (session_id, descriptor) = (received.session, received.client);
     let _span = tracing::info_span!("session", id = session_id).entered();
     let nvml = nvml
         .map_err(|error| tracing::info!(%error, "NVML is not answered"))
@@ -153,6 +157,17 @@ fn start(candidate: &Candidate) -> Result<(&'static Driver, Snapshot), String> {
         .and_then(|()| snapshot::take(driver))
         .map(|snapshot| (driver, snapshot))
         .map_err(|error| error.to_string())
+}
+
+/// Devices as a session may use them.
+fn limited(mut snapshot: Snapshot, allowance: Option<&Allowance>) -> Snapshot {
+    if let Some(allowance) = allowance {
+        for device in &mut snapshot.devices {
+            let bytes = &mut device.total_memory_bytes;
+            *bytes = allowance.limit_bytes().min(*bytes);
+        }
+    }
+    snapshot
 }
 
 fn welcome(stream: &dyn Stream, session_id: u64, snapshot: Snapshot) -> io::Result<()> {

@@ -23,6 +23,10 @@ impl Outputs {
         self.count += 1;
     }
 
+    pub(super) fn words_mut(&mut self) -> &mut [Word] {
+        &mut self.words[..self.count]
+    }
+
     pub(super) fn words(&self) -> &[Word] {
         &self.words[..self.count]
     }

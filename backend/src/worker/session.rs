@@ -26,6 +26,7 @@ use super::wait::Launched;
 use super::waiters::Waiters;
 use crate::driver::Driver;
 use crate::limits::RECEIVE_BUFFER_BYTES;
+use crate::quota::Allowance;
 
 /// One client's session, on the thread that executes its commands.
 pub(super) struct Session {
@@ -51,11 +52,12 @@ pub(super) fn serve(
     stream: Box<dyn Stream>,
     console: Option<Console>,
     usage: &Arc<Usage>,
+    allowance: Option<Allowance>,
 ) -> Result<(), SessionError> {
     let mut session = Session {
         driver,
         handles: Handles::new(),
-        holdings: Holdings::new(Arc::clone(usage)),
+        holdings: Holdings::new(Arc::clone(usage), allowance),
         link: Arc::new(Link::new(stream, console, Arc::clone(usage))),
         waiters: Waiters::new(driver),
         launched: Launched::default(),
@@ -126,6 +128,17 @@ impl Session {
         let device = self.handles.current().ok()?.device;
         let device = u32::try_from(device.0).ok()?;
         Some(Owner { device, context })
+    }
+
+    /// Free and all memory as the session may use it.
+    fn show_quota(&mut self, words: &mut [Word]) {
+        let device = self.owner().map(|owner| owner.device);
+        if let (Some(device), Some(allowance), [free, total]) =
+            (device, self.holdings.allowance(), words)
+        {
+            free.set(free.get().min(allowance.left_bytes(device)));
+            total.set(total.get().min(allowance.limit_bytes()));
+        }
     }
 
     /// Lets another thread read the connection, so that the end of a function in the client is
@@ -210,6 +223,9 @@ impl Session {
                 self.link.defer(status);
             }
             return Ok(());
+        }
+        if opcode == opcode::cuMemGetInfo_v2 {
+            self.show_quota(outputs.words_mut());
         }
         let (status, words): (_, &[Word]) = match result {
             Ok(()) => (CUresult::CUDA_SUCCESS, outputs.words()),

@@ -46,7 +46,7 @@ impl Client {
             socket,
             sequence: 0,
             session: std::thread::spawn(move || {
-                serve(driver, Box::new(stream), None, &Arc::default())
+                serve(driver, Box::new(stream), None, &Arc::default(), None)
             }),
         }
     }

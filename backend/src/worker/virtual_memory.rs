@@ -10,6 +10,7 @@ use gvirtus_abi::{
 use gvirtus_protocol::opcode::{self, Opcode};
 use zerocopy::little_endian::U64 as Word;
 
+use super::error::Failure;
 use super::memory::{INVALID_VALUE, Input, Words, location, narrow};
 use super::session::Session;
 use crate::driver::check;
@@ -108,18 +109,26 @@ impl Session {
             opcode::cuMemCreate => {
                 let [bytes, flags, kind, place, id, property_flags] = input.exactly()?;
                 let properties = properties([kind, place, id, property_flags])?;
-                let (mut handle, size) = (0, bytes as usize);
-                // SAFETY: the output and the properties are locals.
-                check(unsafe {
-                    (self.driver).cuMemCreate(&raw mut handle, size, &raw const properties, flags)
-                })?;
-                if let (CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE, Ok(device)) =
+                let create = |session: &mut Self| {
+                    let (mut handle, size) = (0, bytes as usize);
+                    let properties = &raw const properties;
+                    // SAFETY: the output and the properties are locals.
+                    check(unsafe {
+                        (session.driver).cuMemCreate(&raw mut handle, size, properties, flags)
+                    })?;
+                    *session.handles.allocations.entry(handle).or_default() += 1;
+                    Ok::<_, Failure>(handle)
+                };
+                let (CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE, Ok(device)) =
                     (properties.location.r#type, narrow(id))
-                {
-                    self.holdings.create(handle, device, bytes);
-                }
-                *self.handles.allocations.entry(handle).or_default() += 1;
-                word(handle)
+                else {
+                    return word(create(self)?);
+                };
+                self.within_quota_of(device, bytes, |session| {
+                    let handle = create(session)?;
+                    session.holdings.create(handle, device, bytes);
+                    word(handle)
+                })
             }
             opcode::cuMemRelease => {
                 let [handle] = input.exactly()?;
