@@ -14,6 +14,7 @@
 
 use std::time::{Duration, Instant};
 
+pub mod broker;
 pub mod conformance;
 mod daemon;
 pub mod peer;

@@ -51,10 +51,19 @@ impl Session {
     ///
     /// If it does not start.
     pub fn with_statistics(way: Way<'_>, statistics: Option<&Path>) -> Self {
+        let path = statistics.map(|path| path.to_str().expect("UTF-8"));
+        let variable = path.map(|path| ("GVIRTUS_STATISTICS", path));
+        Self::start_in(way, variable.as_slice())
+    }
+
+    /// The same with these variables.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn start_in(way: Way<'_>, environment: &[(&str, &str)]) -> Self {
         let mut command = way.command(&product().program("obey"));
-        if let Some(path) = statistics {
-            command.env("GVIRTUS_STATISTICS", path);
-        }
+        command.envs(environment.iter().copied());
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
