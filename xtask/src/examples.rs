@@ -45,7 +45,7 @@ impl Flavour {
     }
 
     /// The programs that only tests run.
-    fn test_programs(workspace: &Workspace) -> Self {
+    pub(crate) fn test_programs(workspace: &Workspace) -> Self {
         Self {
             sources: TEST_PROGRAMS,
             folder: workspace.compiled_test_programs(),

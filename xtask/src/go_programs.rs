@@ -18,23 +18,92 @@ use crate::workspace::Workspace;
 const BUILD_LIMIT: Duration = Duration::from_secs(12 * 60);
 const KUBERNETES: &str = "k8s.io/kubernetes";
 const KUBERNETES_MODULE: &str = "tests/controlplane";
-/// Programs and their packages of [`KUBERNETES_MODULE`].
+/// Programs of a control plane and their packages of [`KUBERNETES_MODULE`].
 const CONTROL_PLANE: [(&str, &str); 3] = [
     ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
     ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
     ("etcd", "go.etcd.io/etcd/server/v3"),
 ];
-const HELM_VERSION: &str = "v4.3.1";
-const HELM: &str = "helm.sh/helm/v4/cmd/helm";
+/// What there is besides where pods run.
+const NODE: [(&str, &str); 2] = [
+    (
+        "kube-controller-manager",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+    ),
+    ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+];
+const CONTAINERD: Module = Module {
+    folder: "containerd",
+    version: "v2.2.9",
+    packages: &[
+        "github.com/containerd/containerd/v2/cmd/containerd",
+        "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+        "github.com/containerd/containerd/v2/cmd/ctr",
+    ],
+};
+const NETWORK_PLUGINS: Module = Module {
+    folder: "network-plugins",
+    version: "v1.9.0",
+    packages: &[
+        "github.com/containernetworking/plugins/plugins/main/bridge",
+        "github.com/containernetworking/plugins/plugins/main/loopback",
+        "github.com/containernetworking/plugins/plugins/ipam/host-local",
+    ],
+};
+const HELM: Module = Module {
+    folder: "helm",
+    version: "v4.3.1",
+    packages: &["helm.sh/helm/v4/cmd/helm"],
+};
+
+/// Programs of one version of a module that `go install` takes as they are.
+struct Module {
+    folder: &'static str,
+    version: &'static str,
+    packages: &'static [&'static str],
+}
+
+/// Folders with the programs of a node.
+pub(crate) struct Node {
+    /// Those of a control plane, with kube-controller-manager and kubelet.
+    pub(crate) kubernetes: PathBuf,
+    /// containerd, containerd-shim-runc-v2 and ctr.
+    pub(crate) containerd: PathBuf,
+    /// CNI's bridge, loopback and host-local.
+    pub(crate) network_plugins: PathBuf,
+}
 
 /// The folder with the programs of a control plane.
 pub(crate) fn control_plane(workspace: &Workspace) -> Result<PathBuf> {
+    kubernetes(workspace, &CONTROL_PLANE)
+}
+
+/// The programs of a control plane and of a node.
+pub(crate) fn node(workspace: &Workspace) -> Result<Node> {
+    control_plane(workspace)?;
+    Ok(Node {
+        kubernetes: kubernetes(workspace, &NODE)?,
+        containerd: install(&CONTAINERD)?,
+        network_plugins: install(&NETWORK_PLUGINS)?,
+    })
+}
+
+/// `helm`, the one on PATH or one that is built.
+pub(crate) fn helm() -> Result<PathBuf> {
+    match process::on_path("helm") {
+        Some(helm) => Ok(helm),
+        None => Ok(install(&HELM)?.join("helm")),
+    }
+}
+
+/// The folder with programs that [`KUBERNETES_MODULE`] names, each with its package.
+fn kubernetes(workspace: &Workspace, programs: &[(&str, &str)]) -> Result<PathBuf> {
     let module = workspace.root().join(KUBERNETES_MODULE);
     let text = fs::read_to_string(module.join("go.mod")).context("cannot read go.mod")?;
     let version = required(&text, KUBERNETES).context("go.mod names no version of Kubernetes")?;
     let place = cache_folder()?.join(format!("controlplane-{}", version.trim_start_matches('v')));
     let folder = place.join("bin");
-    for (name, package) in CONTROL_PLANE {
+    for (name, package) in programs {
         build(&folder.join(name), |output| {
             let version_variable = "k8s.io/component-base/version.gitVersion";
             let mut command = go()?;
@@ -50,22 +119,22 @@ pub(crate) fn control_plane(workspace: &Workspace) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// `helm`, the one on PATH or one that is built.
-pub(crate) fn helm() -> Result<PathBuf> {
-    if let Some(helm) = process::on_path("helm") {
-        return Ok(helm);
+/// The folder with the programs of a module.
+fn install(module: &Module) -> Result<PathBuf> {
+    let version = module.version.trim_start_matches('v');
+    let folder = cache_folder()?.join(format!("{}-{version}", module.folder));
+    for package in module.packages {
+        let name = package.rsplit('/').next().unwrap_or(package);
+        build(&folder.join(name), |output| {
+            let mut command = go()?;
+            command
+                .env("GOBIN", output)
+                .args(["install", "-trimpath", "-ldflags=-s -w"])
+                .arg(format!("{package}@{}", module.version));
+            Ok(command)
+        })?;
     }
-    let place = cache_folder()?.join(format!("helm-{}", HELM_VERSION.trim_start_matches('v')));
-    let program = place.join("helm");
-    build(&program, |output| {
-        let mut command = go()?;
-        command
-            .env("GOBIN", output)
-            .args(["install", "-trimpath", "-ldflags=-s -w"])
-            .arg(format!("{HELM}@{HELM_VERSION}"));
-        Ok(command)
-    })?;
-    Ok(program)
+    Ok(folder)
 }
 
 fn go() -> Result<Command> {

@@ -43,25 +43,39 @@ const EXAMPLES: [&str; 8] = [
     "stream_ordered_allocation",
 ];
 
+const REGISTRY: &str = "ghcr.io/gvirtus";
+const TAG: &str = env!("CARGO_PKG_VERSION");
+
 /// How the images are called.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// What stands before each name
-    #[arg(long, default_value = "ghcr.io/gvirtus", value_name = "REGISTRY/PATH")]
+    #[arg(long, default_value = REGISTRY, value_name = "REGISTRY/PATH")]
     registry: String,
     /// Their tag
-    #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
+    #[arg(long, default_value = TAG)]
     tag: String,
     /// Also one with some of the CUDA examples, which examples/k8s/ uses
     #[arg(long)]
     examples: bool,
 }
 
+impl Options {
+    /// The names that the chart and the examples use, and the image with the examples too.
+    pub(crate) fn with_examples() -> Self {
+        Self {
+            registry: REGISTRY.to_owned(),
+            tag: TAG.to_owned(),
+            examples: true,
+        }
+    }
+}
+
 /// Builds all images into `target/images/` and returns the archives.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Vec<PathBuf>> {
     let product = product::build(workspace)?;
     build_cluster_programs(workspace)?;
-    let installer = build_installer(workspace)?;
+    let installer = build_static(workspace, "gvirtus-install")?;
     let release = workspace.release();
     let scratch = Scratch::temporary("images")?;
     let backend = Contents::new(scratch.path())
@@ -119,7 +133,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Vec<PathBu
     Ok(archives)
 }
 
-fn architecture() -> Result<&'static str> {
+pub(crate) fn architecture() -> Result<&'static str> {
     match std::env::consts::ARCH {
         "x86_64" => Ok("amd64"),
         "aarch64" => Ok("arm64"),
@@ -138,24 +152,18 @@ fn build_cluster_programs(workspace: &Workspace) -> Result<()> {
     process::require(&mut command, BUILD_LIMIT)
 }
 
-/// The program that copies the libraries, which has to run where there is no C library.
-fn build_installer(workspace: &Workspace) -> Result<PathBuf> {
+/// A program of ours that runs where there is no C library.
+pub(crate) fn build_static(workspace: &Workspace, package: &str) -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut command = workspace.cargo();
     // With a target named, the flags are not those of build scripts.
     command
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            "gvirtus-install",
-        ])
+        .args(["build", "--release", "--locked", "--package", package])
         .args(["--target", &target])
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
     process::require(&mut command, BUILD_LIMIT)?;
     let folder = workspace.release().with_file_name(target);
-    let program = folder.join("release/gvirtus-install");
+    let program = folder.join("release").join(package);
     ensure!(program.exists(), "{} was not built", program.display());
     Ok(program)
 }
@@ -186,13 +194,13 @@ fn example_programs(workspace: &Workspace, scratch: &Path) -> Result<Vec<Vec<u8>
 }
 
 /// Files of an image, each under its absolute path.
-struct Contents<'a> {
+pub(crate) struct Contents<'a> {
     scratch: &'a Path,
     files: BTreeMap<String, PathBuf>,
 }
 
 impl<'a> Contents<'a> {
-    fn new(scratch: &'a Path) -> Self {
+    pub(crate) fn new(scratch: &'a Path) -> Self {
         Self {
             scratch,
             files: BTreeMap::new(),
@@ -200,7 +208,7 @@ impl<'a> Contents<'a> {
     }
 
     /// Adds a program or library without what only a debugger needs.
-    fn program(mut self, path: &str, from: &Path) -> Result<Self> {
+    pub(crate) fn program(mut self, path: &str, from: &Path) -> Result<Self> {
         let copy = self
             .scratch
             .join(path.trim_start_matches('/').replace('/', "!"));
@@ -211,7 +219,7 @@ impl<'a> Contents<'a> {
     }
 
     /// Layers with the files and what they need of this machine's C library.
-    fn with_system(self, also: &[&str]) -> Result<Vec<Vec<u8>>> {
+    pub(crate) fn with_system(self, also: &[&str]) -> Result<Vec<Vec<u8>>> {
         let mut system = system_libraries(self.files.values())?;
         let folder = system
             .keys()
@@ -241,7 +249,7 @@ impl<'a> Contents<'a> {
         Ok(archive.finish())
     }
 
-    fn layer(&self) -> Result<Vec<u8>> {
+    pub(crate) fn layer(&self) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
         self.write(&mut archive)?;
         Ok(archive.finish())
@@ -266,7 +274,7 @@ impl<'a> Contents<'a> {
 }
 
 /// The shared objects that programs are linked to, and the loader, as `ldd` names them.
-fn system_libraries<'a>(
+pub(crate) fn system_libraries<'a>(
     programs: impl Iterator<Item = &'a PathBuf>,
 ) -> Result<BTreeMap<String, PathBuf>> {
     let mut libraries = BTreeMap::new();

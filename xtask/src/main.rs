@@ -17,6 +17,8 @@ mod go_programs;
 mod images;
 mod machine_code;
 mod manifests;
+mod node;
+mod node_images;
 mod numba;
 mod nvidia_runtimes;
 mod nvml;

@@ -143,7 +143,8 @@ fn rendered(
     Ok(files)
 }
 
-fn render(helm: &Path, workspace: &Workspace, values: &[&str]) -> Result<String> {
+/// What the chart renders with `--set` of each of the values.
+pub(crate) fn render(helm: &Path, workspace: &Workspace, values: &[&str]) -> Result<String> {
     let mut command = Command::new(helm);
     command
         .args(["template", "gvirtus"])

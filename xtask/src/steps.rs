@@ -9,8 +9,8 @@ use crate::process;
 use crate::terminal::{self, strong, verdict};
 use crate::workspace::Workspace;
 use crate::{
-    control_plane, cupy, demo, differential, dist, examples, fuzz, machine_code, manifests, numba,
-    nvml, older_releases, product, runtime_symbols, tidy,
+    control_plane, cupy, demo, differential, dist, examples, fuzz, machine_code, manifests, node,
+    numba, nvml, older_releases, product, runtime_symbols, tidy,
 };
 
 /// Longer than any step takes from an empty build folder on two cores.
@@ -44,7 +44,7 @@ enum Action {
     Suite(&'static str, fn(&Workspace, &mut Tally) -> Result<()>),
 }
 
-const STEPS: [Step; 21] = [
+const STEPS: [Step; 22] = [
     Step {
         name: "fmt",
         action: Action::Cargo("cargo fmt --all --check"),
@@ -108,6 +108,10 @@ const STEPS: [Step; 21] = [
     Step {
         name: "control-plane",
         action: Action::Suite("test --only control-plane", control_plane::step),
+    },
+    Step {
+        name: "node",
+        action: Action::Suite("test --only node", node::step),
     },
     Step {
         name: "numba",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! etcd, a kube-apiserver, and a scheduler, on loopback.
+//! etcd, a kube-apiserver, and a scheduler.
 
 use std::fs;
 use std::net::TcpListener;
@@ -20,7 +20,11 @@ use crate::wait::until;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const START_LIMIT: Duration = Duration::from_secs(90);
-/// The password of the administrator, who listens on loopback only.
+const LOOPBACK: &str = "127.0.0.1";
+/// The address of the Service `kubernetes`, the first one of the range.
+pub(crate) const API_SERVICE: &str = "10.96.0.1";
+/// The password of the administrator, on a network of this machine only.
+const ADMINISTRATOR_FILE: &str = "administrator.kubeconfig";
 const ADMINISTRATOR: &str = "administrator-of-a-test";
 
 /// A control plane that ends with its guard.
@@ -31,6 +35,7 @@ pub(crate) struct Cluster {
     _etcd: Program,
     pub(crate) client: Client,
     pub(crate) url: String,
+    pub(crate) port: u16,
     authority: String,
     pub(crate) folder: TempDir,
 }
@@ -38,6 +43,11 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts the programs of a folder and waits until the API answers.
     pub(crate) async fn start(programs: &Path) -> Result<Self> {
+        Self::start_on(programs, LOOPBACK, &[]).await
+    }
+
+    /// The same with the API server at an address of this machine, with more options.
+    pub(crate) async fn start_on(programs: &Path, address: &str, options: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("gvirtus-controlplane-")
             .tempdir()?;
@@ -46,7 +56,7 @@ impl Cluster {
             authority: 10 * DAY,
             certificate: 10 * DAY,
         };
-        let hosts = ["127.0.0.1".to_owned(), "kubernetes.default.svc".to_owned()];
+        let hosts = [address, API_SERVICE, "kubernetes.default.svc"].map(str::to_owned);
         let certificates = Certificates::renew(None, &hosts, lifetimes, SystemTime::now())?;
         let certificates = certificates.context("there were none")?;
         fs::write(path.join("tls.crt"), &certificates.certificate)?;
@@ -56,11 +66,19 @@ impl Cluster {
         fs::write(path.join("accounts.pub"), accounts.public_key_pem())?;
         let tokens = format!("{ADMINISTRATOR},administrator,1,system:masters\n");
         fs::write(path.join("tokens.csv"), tokens)?;
+        let authority = certificates.bundle;
+        fs::write(path.join("authority.crt"), &authority)?;
         let [client_port, peer_port, port] = free_ports()?;
         let etcd = etcd(programs, path, client_port, peer_port)?;
-        let mut apiserver = apiserver(programs, path, client_port, port)?;
-        let url = format!("https://127.0.0.1:{port}");
-        let authority = certificates.bundle;
+        let mut command = apiserver(programs, path, client_port);
+        command
+            .args([
+                format!("--bind-address={address}"),
+                format!("--secure-port={port}"),
+            ])
+            .args(options);
+        let mut apiserver = Program::start("kube-apiserver", &mut command, path)?;
+        let url = format!("https://{address}:{port}");
         let client = client(&url, &authority, ADMINISTRATOR).await?;
         until("the API server answers", START_LIMIT, || {
             let ended = apiserver.check();
@@ -71,7 +89,7 @@ impl Cluster {
             }
         })
         .await?;
-        let kubeconfig = path.join("administrator.kubeconfig");
+        let kubeconfig = path.join(ADMINISTRATOR_FILE);
         write_kubeconfig(&kubeconfig, &url, &authority, ADMINISTRATOR)?;
         let scheduler = Program::start(
             "kube-scheduler",
@@ -87,9 +105,15 @@ impl Cluster {
             _etcd: etcd,
             client,
             url,
+            port,
             authority,
             folder,
         })
+    }
+
+    /// What the administrator's programs are given.
+    pub(crate) fn administrator(&self) -> PathBuf {
+        self.folder.path().join(ADMINISTRATOR_FILE)
     }
 
     /// A kubeconfig for somebody with this token.
@@ -120,31 +144,27 @@ fn etcd(programs: &Path, folder: &Path, client_port: u16, peer_port: u16) -> Res
     )
 }
 
-fn apiserver(programs: &Path, folder: &Path, etcd_port: u16, port: u16) -> Result<Program> {
+fn apiserver(programs: &Path, folder: &Path, etcd_port: u16) -> Command {
     let file = |name: &str| folder.join(name).display().to_string();
-    Program::start(
-        "kube-apiserver",
-        Command::new(programs.join("kube-apiserver")).args([
-            format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
-            "--bind-address=127.0.0.1".into(),
-            format!("--secure-port={port}"),
-            format!("--cert-dir={}", file("certificates")),
-            format!("--tls-cert-file={}", file("tls.crt")),
-            format!("--tls-private-key-file={}", file("tls.key")),
-            format!("--token-auth-file={}", file("tokens.csv")),
-            "--authorization-mode=Node,RBAC".into(),
-            "--service-cluster-ip-range=10.96.0.0/24".into(),
-            "--service-account-issuer=https://kubernetes.default.svc".into(),
-            format!("--service-account-key-file={}", file("accounts.pub")),
-            format!(
-                "--service-account-signing-key-file={}",
-                file("accounts.key")
-            ),
-            "--endpoint-reconciler-type=none".into(),
-            "--allow-privileged=true".into(),
-        ]),
-        folder,
-    )
+    let mut command = Command::new(programs.join("kube-apiserver"));
+    command.args([
+        format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
+        format!("--cert-dir={}", file("certificates")),
+        format!("--tls-cert-file={}", file("tls.crt")),
+        format!("--tls-private-key-file={}", file("tls.key")),
+        format!("--token-auth-file={}", file("tokens.csv")),
+        "--authorization-mode=Node,RBAC".into(),
+        "--service-cluster-ip-range=10.96.0.0/24".into(),
+        "--service-account-issuer=https://kubernetes.default.svc".into(),
+        format!("--service-account-key-file={}", file("accounts.pub")),
+        format!(
+            "--service-account-signing-key-file={}",
+            file("accounts.key")
+        ),
+        "--endpoint-reconciler-type=none".into(),
+        "--allow-privileged=true".into(),
+    ]);
+    command
 }
 
 /// Ports that were free a moment ago, on loopback.
@@ -178,6 +198,14 @@ fn kubeconfig(url: &str, authority: &str, token: &str) -> Result<serde_json::Val
     }))
 }
 
+/// A client of the administrator for another thread.
+pub(crate) async fn administrator_client(kubeconfig: PathBuf) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    Ok(Client::try_from(config)?)
+}
+
 async fn client(url: &str, authority: &str, token: &str) -> Result<Client> {
     let kubeconfig: Kubeconfig = serde_json::from_value(kubeconfig(url, authority, token)?)?;
     let options = KubeConfigOptions::default();
@@ -186,8 +214,8 @@ async fn client(url: &str, authority: &str, token: &str) -> Result<Client> {
 }
 
 /// The programs that have to be in the folder.
-pub(crate) fn check_programs(folder: &Path) -> Result<()> {
-    for name in ["etcd", "kube-apiserver", "kube-scheduler"] {
+pub(crate) fn check_programs(folder: &Path, names: &[&str]) -> Result<()> {
+    for name in names {
         let path = folder.join(name);
         ensure!(path.exists(), "{} does not exist", path.display());
     }

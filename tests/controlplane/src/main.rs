@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Installs GVirtuS on a real control plane (etcd, API server, scheduler) and creates pods.
+//! Installs GVirtuS on a real control plane (etcd, API server, scheduler) and creates pods; with
+//! `node`, on a real node too, where they run.
 //!
-//! One cluster serves all checks, in their order; `cargo xtask test --only control-plane` builds
-//! the programs and starts this. It prints as cargo's tests do.
+//! One cluster serves all checks, in their order; `cargo xtask test --only control-plane` and
+//! `--only node` build the programs and start this. It prints as cargo's tests do.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a program for people at a terminal")]
 
 mod checks;
 mod cluster;
+mod node;
 mod objects;
 mod program;
 mod wait;
@@ -17,14 +19,31 @@ mod world;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
-use clap::Parser;
+use anyhow::{Result, anyhow, bail};
+use clap::{Args, Parser, Subcommand};
 
 use world::World;
 
+const PROGRAMS: [&str; 3] = ["etcd", "kube-apiserver", "kube-scheduler"];
+
 /// Creates pods on a real control plane.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Task>,
+    #[command(flatten)]
+    parts: Option<Parts>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run pods on a real node.
+    Node(node::Arguments),
+}
+
+#[derive(Debug, Args)]
+struct Parts {
     /// The folder with etcd, kube-apiserver and kube-scheduler
     #[arg(long)]
     programs: PathBuf,
@@ -55,21 +74,24 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     let mut interrupted =
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
-        result = all(arguments) => result,
-        // Dropping the world ends its programs.
+        result = select(arguments) => result,
+        // Dropping what runs ends its programs.
         _ = interrupted.recv() => Err(anyhow!("interrupted")),
         _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
     }
 }
 
-async fn all(arguments: &Arguments) -> Result<bool> {
-    cluster::check_programs(&arguments.programs)?;
-    let mut world = World::start(
-        &arguments.programs,
-        &arguments.product,
-        &arguments.repository,
-    )
-    .await?;
+async fn select(arguments: &Arguments) -> Result<bool> {
+    match (&arguments.command, &arguments.parts) {
+        (Some(Task::Node(arguments)), _) => node::run(arguments).await,
+        (None, Some(parts)) => all(parts).await,
+        (None, None) => bail!("say what to do: see --help"),
+    }
+}
+
+async fn all(parts: &Parts) -> Result<bool> {
+    cluster::check_programs(&parts.programs, &PROGRAMS)?;
+    let mut world = World::start(&parts.programs, &parts.product, &parts.repository).await?;
     let (mut passed, mut failed) = (0, 0);
     for name in checks::NAMES {
         match checks::run(name, &mut world).await {
