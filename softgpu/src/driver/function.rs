@@ -2,6 +2,7 @@
 //! Kernels of a module that is loaded in a context (`cuda.h`: "Execution Control").
 
 use core::ffi::c_char;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
@@ -9,6 +10,7 @@ use gvirtus_abi::{
     CUfunc_cache, CUfunction, CUfunction_attribute, CUfunctionLoadingState, CUmodule, CUresult,
     CUsharedconfig,
 };
+use parking_lot::Mutex;
 
 use super::architecture::{self, Architecture};
 use super::arguments::{optional_out, out};
@@ -109,6 +111,20 @@ impl Settings {
 
     pub(super) fn max_dynamic_shared_bytes(&self) -> u32 {
         self.max_dynamic_shared_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Those of a program's kernels, by index and the device's number. The modules of a library have
+/// them in common, so a kernel's function is the same however the application came to it.
+#[derive(Default)]
+pub(super) struct KernelSettings(Mutex<BTreeMap<(usize, i32), Arc<Settings>>>);
+
+impl KernelSettings {
+    pub(super) fn of(&self, program: &Program, index: usize, ordinal: i32) -> Arc<Settings> {
+        let mut settings = self.0.lock();
+        let new = || Arc::new(Settings::new(program.kernel(index)));
+        let settings = settings.entry((index, ordinal)).or_insert_with(new);
+        settings.clone()
     }
 }
 

@@ -3,7 +3,6 @@
 //! Management").
 
 use core::ffi::{c_char, c_void};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gvirtus_abi::{
@@ -16,7 +15,7 @@ use super::arguments::{optional_out, out, read_text};
 use super::context::{self, Context};
 use super::context_settings::check_cache_config;
 use super::device::device;
-use super::function::{self, Function, Settings};
+use super::function::{self, Function, KernelSettings, Settings};
 use super::handles::{Handles, Kind};
 use super::image::{self, JitOptions};
 use super::managed_variables::ManagedVariables;
@@ -32,8 +31,7 @@ pub(super) struct Library {
     /// By the context's number; loaded when first used there.
     modules: Mutex<Vec<(u64, Arc<Module>)>>,
     managed: Mutex<Option<Arc<ManagedVariables>>>,
-    /// Of a kernel on a device.
-    settings: Mutex<BTreeMap<(usize, i32), Arc<Settings>>>,
+    settings: Arc<KernelSettings>,
 }
 
 /// A kernel of a library.
@@ -55,7 +53,7 @@ impl Library {
             kernels: Mutex::new(kernels),
             modules: Mutex::default(),
             managed: Mutex::default(),
-            settings: Mutex::default(),
+            settings: Arc::default(),
         })?;
         Ok(library.handle)
     }
@@ -93,27 +91,21 @@ impl Library {
             return Ok(module.clone());
         }
         let managed = self.managed()?;
-        let module = Module::load(context, self.program.clone(), managed)?;
+        let settings = self.settings.clone();
+        let module = Module::load(context, self.program.clone(), managed, settings)?;
         modules.push((context.id, module.clone()));
         Ok(module)
     }
 
     fn settings(&self, index: usize, device_ordinal: i32) -> Arc<Settings> {
-        let mut settings = self.settings.lock();
-        let new = || Arc::new(Settings::new(self.program.kernel(index)));
-        settings
-            .entry((index, device_ordinal))
-            .or_insert_with(new)
-            .clone()
+        self.settings.of(&self.program, index, device_ordinal)
     }
 }
 
 impl Kernel {
     /// The kernel in a context.
     pub(super) fn function(&self, context: &Arc<Context>) -> Result<Arc<Function>, CUresult> {
-        let module = self.library.module(context)?;
-        let settings = self.library.settings(self.index, context.device.ordinal);
-        module.function(self.index, Some(settings))
+        self.library.module(context)?.function(self.index)
     }
 }
 

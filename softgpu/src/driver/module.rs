@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::arguments::{optional_out, out, read_text};
 use super::context::{self, Context};
 use super::engine::Instance;
-use super::function::{self, Function, Settings};
+use super::function::{self, Function, KernelSettings};
 use super::handles::{Handles, Kind};
 use super::image::{self, JitOptions};
 use super::managed_variables::ManagedVariables;
@@ -23,6 +23,7 @@ pub(super) struct Module {
     pub(super) handle: CUmodule,
     pub(super) context: Arc<Context>,
     instance: Arc<Instance>,
+    settings: Arc<KernelSettings>,
     /// By kernel; made when first asked for.
     functions: Mutex<Vec<Option<Arc<Function>>>>,
 }
@@ -30,11 +31,12 @@ pub(super) struct Module {
 static MODULES: Handles<Module> = Handles::new(Kind::Module);
 
 impl Module {
-    /// Loads a program.
+    /// Loads a program; `settings` are those of its library's kernels, if it is one's.
     pub(super) fn load(
         context: &Arc<Context>,
         program: Arc<Program>,
         managed: Option<Arc<ManagedVariables>>,
+        settings: Arc<KernelSettings>,
     ) -> Result<Arc<Self>, CUresult> {
         let functions = vec![None; program.kernel_count()];
         let instance = Arc::new(Instance::load(context, program, managed)?);
@@ -42,6 +44,7 @@ impl Module {
             handle: CUmodule(handle),
             context: context.clone(),
             instance,
+            settings,
             functions: Mutex::new(functions),
         })
     }
@@ -50,12 +53,8 @@ impl Module {
         self.instance.program()
     }
 
-    /// The function of a kernel; `settings` gives those of a library's kernel.
-    pub(super) fn function(
-        &self,
-        index: usize,
-        settings: Option<Arc<Settings>>,
-    ) -> Result<Arc<Function>, CUresult> {
+    /// The function of a kernel.
+    pub(super) fn function(&self, index: usize) -> Result<Arc<Function>, CUresult> {
         let mut functions = self.functions.lock();
         let known = functions
             .get_mut(index)
@@ -63,14 +62,15 @@ impl Module {
         if let Some(function) = known {
             return Ok(function.clone());
         }
-        let kernel = self.program().kernel(index);
+        let ordinal = self.context.device.ordinal;
+        let settings = self.settings.of(self.program(), index, ordinal);
         let function = function::insert(|handle| Function {
             handle: CUfunction(handle),
             module: self.handle,
             context: self.context.clone(),
             instance: self.instance.clone(),
             index,
-            settings: settings.unwrap_or_else(|| Arc::new(Settings::new(kernel))),
+            settings,
         })?;
         *known = Some(function.clone());
         Ok(function)
@@ -130,7 +130,7 @@ pub(super) unsafe fn load_image(
     let context = context::usable()?;
     // SAFETY: the caller's promise.
     let program = unsafe { image::load(image, jit)? };
-    Ok(Module::load(&context, Arc::new(program), None)?.handle)
+    Ok(Module::load(&context, Arc::new(program), None, Arc::default())?.handle)
 }
 
 pub(crate) unsafe fn cuModuleLoad(
@@ -141,7 +141,7 @@ pub(crate) unsafe fn cuModuleLoad(
     // SAFETY: the contract of cuda.h: a C string.
     let path = unsafe { read_text(fname)? };
     let program = image::load_file(path, &JitOptions::NONE)?;
-    out!(module = Module::load(&context, Arc::new(program), None)?.handle);
+    out!(module = Module::load(&context, Arc::new(program), None, Arc::default())?.handle);
     Ok(())
 }
 
@@ -203,7 +203,7 @@ pub(crate) unsafe fn cuModuleGetFunction(
     let name = unsafe { read_text(name)? };
     let index = module.program().find_kernel(name);
     let index = index.ok_or(CUresult::CUDA_ERROR_NOT_FOUND)?;
-    out!(hfunc = module.function(index, None)?.handle);
+    out!(hfunc = module.function(index)?.handle);
     Ok(())
 }
 
@@ -223,7 +223,7 @@ pub(crate) unsafe fn cuModuleEnumerateFunctions(
     let module = find(mod_)?;
     let count = module.program().kernel_count().min(numFunctions as usize);
     for index in 0..count {
-        let handle = module.function(index, None)?.handle;
+        let handle = module.function(index)?.handle;
         if functions.is_null() {
             return Err(CUresult::CUDA_ERROR_INVALID_VALUE);
         }

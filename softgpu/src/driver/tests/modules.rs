@@ -368,6 +368,7 @@ fn libraries_work_in_every_context() {
     let function: CUfunction = get!(cuKernelGetFunction(_, kernel));
     let bytes: i32 = get!(cuFuncGetAttribute(_, shared, function));
     assert_eq!(bytes, 64 << 10);
+    settings_belong_to_the_kernel(library, shared);
     let (mut address, mut bytes) = (CUdeviceptr(0), 0);
     let name = c"factor".as_ptr();
     let status = call!(cuLibraryGetGlobal(
@@ -381,6 +382,22 @@ fn libraries_work_in_every_context() {
     assert_eq!(call!(cuLibraryUnload(library)), SUCCESS);
     assert_eq!(call!(cuLibraryUnload(library)), INVALID_HANDLE);
     assert_eq!(call!(cuFuncLoad(function)), INVALID_HANDLE);
+}
+
+/// Also where the function is first asked of the library's module, as cudart 12 does.
+fn settings_belong_to_the_kernel(library: CUlibrary, attribute: CUfunction_attribute) {
+    let _other = TestContext::new();
+    let module: CUmodule = get!(cuLibraryGetModule(_, library));
+    let function: CUfunction = get!(cuModuleGetFunction(_, module, c"scale".as_ptr()));
+    let bytes: i32 = get!(cuFuncGetAttribute(_, attribute, function));
+    assert_eq!(bytes, 64 << 10);
+    assert_eq!(
+        call!(cuFuncSetAttribute(function, attribute, 32 << 10)),
+        SUCCESS
+    );
+    let kernel: CUkernel = get!(cuLibraryGetKernel(_, library, c"scale".as_ptr()));
+    let bytes: i32 = get!(cuKernelGetAttribute(_, attribute, kernel, DEVICE));
+    assert_eq!(bytes, 32 << 10);
 }
 
 #[test]
