@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(symbols.len(), functions.len());
         assert_eq!(functions.len(), 439);
         let count = |travel| functions.iter().filter(|f| f.travel == travel).count();
-        assert_eq!(count(Travel::Local), 5);
+        assert_eq!(count(Travel::Local), 6);
         assert_eq!(count(Travel::Query), 322 + 2);
         let index = usize::from(number("nvmlDeviceGetName").expect("listed"));
         assert_eq!(functions[index].symbol, "nvmlDeviceGetName");

@@ -60,7 +60,7 @@ pub fn unsupported(number: u16) -> Status {
 }
 
 /// Runs a handler so that no unwinding crosses the C edge.
-fn guard(symbol: &str, handler: impl FnOnce() -> Result<(), Status>) -> Status {
+pub(crate) fn guard(symbol: &str, handler: impl FnOnce() -> Result<(), Status>) -> Status {
     let status = match catch_unwind(AssertUnwindSafe(handler)) {
         Ok(Ok(())) => Status::SUCCESS,
         Ok(Err(status)) => status,

@@ -12,6 +12,7 @@
 
 pub mod api;
 mod connection;
+pub mod export_table;
 mod handle;
 mod marshal;
 mod process;

@@ -21,6 +21,7 @@ mod node;
 mod node_images;
 mod numba;
 mod nvidia_runtimes;
+mod nvidia_smi;
 mod nvml;
 mod oci;
 mod older_releases;

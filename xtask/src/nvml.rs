@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::nvidia_smi::{self, NvidiaSmi};
 use crate::process;
 use crate::product::{self, Backend, Product};
 use crate::python;
@@ -56,6 +57,29 @@ pub(crate) fn step(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
         let count = compare(&product, &program, nvml, name)?;
         println!("{name}: {count} answers are the same, straight and remoted");
         tally.add_counts([count, 0, 0]);
+    }
+    let smi = match nvidia_smi::get() {
+        Ok(program) => program,
+        Err(problem) => {
+            println!("nvidia-smi is left out: {problem:#}");
+            tally.add_counts([0, 0, 2]);
+            return Ok(());
+        }
+    };
+    for (name, nvml) in [
+        ("the software device", &product.softgpu),
+        ("made-up devices", &fake),
+    ] {
+        let device = Device::new(&product, nvml)?;
+        let smi = NvidiaSmi {
+            program: &smi,
+            product: &product,
+            backend: &device.backend,
+            libraries: device.ours.path(),
+        };
+        let count = smi.compare(&python).with_context(|| name.to_owned())?;
+        println!("{name}: nvidia-smi shows {count} figures as nvidia-ml-py");
+        tally.add_counts([1, 0, 0]);
     }
     Ok(())
 }
@@ -127,21 +151,44 @@ impl Program<'_> {
     }
 }
 
+/// A backend with this NVML, and what a program needs to use it.
+struct Device {
+    // Dropped before the folders.
+    backend: Backend,
+    /// What the backend has opened.
+    theirs: Scratch,
+    /// What a client opens.
+    ours: Scratch,
+}
+
+impl Device {
+    fn new(product: &Product, nvml: &Path) -> Result<Self> {
+        let folder = |purpose: &str, driver: &Path, nvml: &Path| -> Result<Scratch> {
+            let scratch = Scratch::temporary(purpose)?;
+            symlink(driver, scratch.path().join("libcuda.so.1")).context("cannot make a link")?;
+            symlink(nvml, scratch.path().join("libnvidia-ml.so.1"))
+                .context("cannot make a link")?;
+            Ok(scratch)
+        };
+        // The backend finds the NVML beside its driver.
+        let theirs = folder("nvml-driver", &product.softgpu, nvml)?;
+        let ours = folder("nvml-client", &product.shim, &product.management)?;
+        let driver = theirs.path().join("libcuda.so.1");
+        let backend = Backend::start_on(&product.gvirtus, &driver.display().to_string())?;
+        Ok(Self {
+            backend,
+            theirs,
+            ours,
+        })
+    }
+}
+
 /// How many answers there are, if they are the same both ways.
 fn compare(product: &Product, program: &Program<'_>, nvml: &Path, name: &str) -> Result<u64> {
-    let folder = |purpose: &str, driver: &Path, nvml: &Path| -> Result<Scratch> {
-        let scratch = Scratch::temporary(purpose)?;
-        symlink(driver, scratch.path().join("libcuda.so.1")).context("cannot make a link")?;
-        symlink(nvml, scratch.path().join("libnvidia-ml.so.1")).context("cannot make a link")?;
-        Ok(scratch)
-    };
-    // The backend finds the NVML beside its driver.
-    let theirs = folder("nvml-driver", &product.softgpu, nvml)?;
-    let ours = folder("nvml-client", &product.shim, &product.management)?;
-    let straight = program.run(theirs.path(), None)?;
-    let driver = theirs.path().join("libcuda.so.1");
-    let backend = Backend::start_on(&product.gvirtus, &driver.display().to_string())?;
-    let remoted = program.run(ours.path(), Some(backend.endpoint()))?;
+    let device = Device::new(product, nvml)?;
+    let backend = &device.backend;
+    let straight = program.run(device.theirs.path(), None)?;
+    let remoted = program.run(device.ours.path(), Some(backend.endpoint()))?;
     let mut count = 0;
     for (left, right) in straight.lines().zip(remoted.lines()) {
         ensure!(

@@ -15,9 +15,9 @@ mod handlers {
     reason = "made from the table, with the names of nvml.h"
 )]
 mod exports {
-    use std::ffi::c_char;
+    use std::ffi::{c_char, c_void};
 
-    use gvirtus_nvml::api;
+    use gvirtus_nvml::{api, export_table};
     use gvirtus_nvml_abi::Status;
 
     #[unsafe(no_mangle)]
@@ -43,6 +43,15 @@ mod exports {
     #[unsafe(no_mangle)]
     pub extern "C" fn nvmlErrorString(result: Status) -> *const c_char {
         api::error_string(result)
+    }
+
+    #[unsafe(no_mangle)]
+    pub unsafe extern "C" fn nvmlInternalGetExportTable(
+        table: *mut *const c_void,
+        identifier: *const [u8; 16],
+    ) -> Status {
+        // SAFETY: the C caller's promise, passed on.
+        unsafe { export_table::get(table, identifier) }
     }
 
     include!(concat!(env!("OUT_DIR"), "/exports.rs"));

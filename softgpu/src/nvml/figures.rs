@@ -70,6 +70,20 @@ unsafe fn write_list<T: From<ProcessInfo>>(
     Ok(())
 }
 
+/// Nobody draws, and there is no multi-process service.
+///
+/// # Safety
+/// As [`write_list`].
+unsafe fn no_processes<T: From<ProcessInfo>>(
+    handle: DeviceHandle,
+    count: *mut u32,
+    list: *mut T,
+) -> Result<(), Status> {
+    device(handle)?;
+    // SAFETY: the caller's promise.
+    unsafe { write_list(Vec::new(), count, list) }
+}
+
 exports! {
     fn nvmlDeviceGetMemoryInfo(handle: DeviceHandle, info: *mut Memory) {
         let memory = memory(device(handle)?);
@@ -130,25 +144,57 @@ exports! {
         unsafe { write_list(processes, infoCount, infos) }
     }
 
-    /// Nobody draws.
+    fn nvmlDeviceGetGraphicsRunningProcesses(
+        handle: DeviceHandle,
+        infoCount: *mut u32,
+        infos: *mut ProcessInfoV1,
+    ) {
+        // SAFETY: the contract of nvml.h.
+        unsafe { no_processes(handle, infoCount, infos) }
+    }
+
+    fn nvmlDeviceGetGraphicsRunningProcesses_v2(
+        handle: DeviceHandle,
+        infoCount: *mut u32,
+        infos: *mut ProcessInfo,
+    ) {
+        // SAFETY: the contract of nvml.h.
+        unsafe { no_processes(handle, infoCount, infos) }
+    }
+
     fn nvmlDeviceGetGraphicsRunningProcesses_v3(
         handle: DeviceHandle,
         infoCount: *mut u32,
         infos: *mut ProcessInfo,
     ) {
-        device(handle)?;
         // SAFETY: the contract of nvml.h.
-        unsafe { write_list(Vec::new(), infoCount, infos) }
+        unsafe { no_processes(handle, infoCount, infos) }
     }
 
-    /// There is no multi-process service.
+    fn nvmlDeviceGetMPSComputeRunningProcesses(
+        handle: DeviceHandle,
+        infoCount: *mut u32,
+        infos: *mut ProcessInfoV1,
+    ) {
+        // SAFETY: the contract of nvml.h.
+        unsafe { no_processes(handle, infoCount, infos) }
+    }
+
+    fn nvmlDeviceGetMPSComputeRunningProcesses_v2(
+        handle: DeviceHandle,
+        infoCount: *mut u32,
+        infos: *mut ProcessInfo,
+    ) {
+        // SAFETY: the contract of nvml.h.
+        unsafe { no_processes(handle, infoCount, infos) }
+    }
+
     fn nvmlDeviceGetMPSComputeRunningProcesses_v3(
         handle: DeviceHandle,
         infoCount: *mut u32,
         infos: *mut ProcessInfo,
     ) {
-        device(handle)?;
         // SAFETY: the contract of nvml.h.
-        unsafe { write_list(Vec::new(), infoCount, infos) }
+        unsafe { no_processes(handle, infoCount, infos) }
     }
 }

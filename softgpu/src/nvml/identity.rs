@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::device::device;
 use super::text::{field, write_text};
-use super::types::{DeviceHandle, PciInfo};
+use super::types::{DeviceHandle, PciInfo, PciInfoExt, Status};
 use super::{exports, write};
 use crate::driver::{DEVICE_NAME, Device, architecture};
 
@@ -71,6 +71,13 @@ exports! {
         unsafe { write_text(text, length, &uuid) }
     }
 
+    /// `NVML_BRAND_UNKNOWN`.
+    fn nvmlDeviceGetBrand(handle: DeviceHandle, brand: *mut u32) {
+        device(handle)?;
+        // SAFETY: the contract of nvml.h.
+        unsafe { write(brand, 0) }
+    }
+
     fn nvmlDeviceGetIndex(handle: DeviceHandle, index: *mut u32) {
         let ordinal = device(handle)?.ordinal.unsigned_abs();
         // SAFETY: the contract of nvml.h.
@@ -87,6 +94,32 @@ exports! {
         let info = pci_info(device(handle)?);
         // SAFETY: the contract of nvml.h.
         unsafe { write(pci, info) }
+    }
+
+    /// It has no class on a bus.
+    fn nvmlDeviceGetPciInfoExt(handle: DeviceHandle, pci: *mut PciInfoExt) {
+        let info = pci_info(device(handle)?);
+        if pci.is_null() {
+            return Err(Status::INVALID_ARGUMENT);
+        }
+        // SAFETY: the contract of nvml.h.
+        let version = unsafe { (&raw const (*pci).version).read_unaligned() };
+        if version != PciInfoExt::VERSION {
+            return Err(Status::ARGUMENT_VERSION_MISMATCH);
+        }
+        let extended = PciInfoExt {
+            version,
+            domain: info.domain,
+            bus: info.bus,
+            device: info.device,
+            pci_device_id: info.pci_device_id,
+            pci_subsystem_id: info.pci_subsystem_id,
+            base_class: 0,
+            sub_class: 0,
+            bus_id: info.bus_id,
+        };
+        // SAFETY: the contract of nvml.h.
+        unsafe { write(pci, extended) }
     }
 
     fn nvmlDeviceGetCudaComputeCapability(

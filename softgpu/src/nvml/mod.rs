@@ -18,6 +18,7 @@
 )]
 
 mod device;
+mod events;
 mod figures;
 mod identity;
 mod system;

@@ -12,13 +12,18 @@ use super::device::{
     nvmlDeviceGetCount_v2, nvmlDeviceGetHandleByIndex_v2, nvmlDeviceGetHandleByPciBusId_v2,
     nvmlDeviceGetHandleByUUID,
 };
+use super::events::{EventSet, nvmlEventSetCreate, nvmlEventSetFree, nvmlEventSetWait_v2};
 use super::figures::{
     nvmlDeviceGetComputeRunningProcesses_v3, nvmlDeviceGetMemoryInfo, nvmlDeviceGetMemoryInfo_v2,
     nvmlDeviceGetUtilizationRates,
 };
-use super::identity::{nvmlDeviceGetName, nvmlDeviceGetPciInfo_v3, nvmlDeviceGetUUID};
+use super::identity::{
+    nvmlDeviceGetName, nvmlDeviceGetPciInfo_v3, nvmlDeviceGetPciInfoExt, nvmlDeviceGetUUID,
+};
 use super::system::{nvmlInit_v2, nvmlShutdown, nvmlSystemGetProcessName};
-use super::types::{DeviceHandle, Memory, MemoryV2, PciInfo, ProcessInfo, Status, Utilization};
+use super::types::{
+    DeviceHandle, Memory, MemoryV2, PciInfo, PciInfoExt, ProcessInfo, Status, Utilization,
+};
 use crate::usage;
 
 const NOTHING: DeviceHandle = DeviceHandle(std::ptr::null());
@@ -76,7 +81,19 @@ fn an_application_learns_what_there_is() {
     let pci = unsafe { pci.assume_init() };
     assert_eq!((pci.domain, pci.bus, pci.device), (0, 1, 0));
 
+    let mut extended = std::mem::MaybeUninit::<PciInfoExt>::zeroed();
+    let place = extended.as_mut_ptr();
+    let status = unsafe { nvmlDeviceGetPciInfoExt(device, place) };
+    assert_eq!(status, Status::ARGUMENT_VERSION_MISMATCH);
+    // `nvmlPciInfoExt_v1` of nvml.h.
+    unsafe { (*place).version = 0x0100_0040 };
+    let status = unsafe { nvmlDeviceGetPciInfoExt(device, place) };
+    let extended = unsafe { extended.assume_init() };
+    assert_eq!((status, extended.bus), (Status::SUCCESS, 1));
+    assert_eq!(extended.bus_id, pci.bus_id);
+
     figures(device);
+    events();
     assert_eq!(nvmlShutdown(), Status::SUCCESS);
 }
 
@@ -128,6 +145,22 @@ fn figures(device: DeviceHandle) {
     let status = unsafe { nvmlDeviceGetUtilizationRates(device, &raw mut rates) };
     assert_eq!(status, Status::SUCCESS);
     assert!(rates.gpu <= 100 && rates.memory == 0);
+}
+
+fn events() {
+    let mut sets = [EventSet(0); 2];
+    for set in &mut sets {
+        let status = unsafe { nvmlEventSetCreate(&raw mut *set) };
+        assert_eq!(status, Status::SUCCESS);
+    }
+    let wait = |set| unsafe { nvmlEventSetWait_v2(set, std::ptr::null_mut(), 1) };
+    assert_ne!(sets[0], sets[1]);
+    assert_eq!(wait(sets[0]), Status::TIMEOUT);
+    assert_eq!(unsafe { nvmlEventSetFree(sets[0]) }, Status::SUCCESS);
+    assert_eq!(wait(sets[0]), Status::INVALID_ARGUMENT);
+    let again = unsafe { nvmlEventSetFree(sets[0]) };
+    assert_eq!(again, Status::INVALID_ARGUMENT);
+    assert_eq!(unsafe { nvmlEventSetFree(sets[1]) }, Status::SUCCESS);
 }
 
 fn memory(device: DeviceHandle) -> Memory {

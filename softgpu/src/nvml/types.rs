@@ -24,6 +24,26 @@ pub struct PciInfo {
     pub bus_id: [c_char; 32],
 }
 
+/// `nvmlPciInfoExt_v1_t`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct PciInfoExt {
+    pub version: u32,
+    pub domain: u32,
+    pub bus: u32,
+    pub device: u32,
+    pub pci_device_id: u32,
+    pub pci_subsystem_id: u32,
+    pub base_class: u32,
+    pub sub_class: u32,
+    pub bus_id: [c_char; 32],
+}
+
+impl PciInfoExt {
+    /// What the application must have written to `version`.
+    pub const VERSION: u32 = size_of::<Self>() as u32 | 1 << 24;
+}
+
 /// `nvmlMemory_t`, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]

@@ -131,6 +131,12 @@ exports! {
         index(device)?;
         list(&[], count, place)
     }
+    fn nvmlDeviceGetMPSComputeRunningProcesses_v3(
+        device: usize, count: *mut u32, place: *mut Process
+    ) {
+        index(device)?;
+        list(&[], count, place)
+    }
     fn nvmlDeviceGetRunningProcessDetailList(device: usize, place: *mut DetailList) {
         index(device)?;
         version(place.cast(), 1 << 24 | 24)?;
