@@ -43,6 +43,8 @@ impl PrivateBackend {
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // It is for the program, whose client library tells the backend.
+            .env_remove("CUDA_VISIBLE_DEVICES")
             .env(
                 "GVIRTUS_LOG",
                 std::env::var_os("GVIRTUS_LOG").unwrap_or_else(|| "error".into()),

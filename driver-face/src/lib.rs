@@ -10,6 +10,7 @@
 //! - [`error_name`] and [`error_string`] are the texts of `cuGetErrorName` and `cuGetErrorString`.
 //! - [`copy_batch`] reads the arguments of batches of copies.
 //! - [`FunctionStates`] is what the launch API of before CUDA 4 sets on functions.
+//! - [`visible_devices`] reads `CUDA_VISIBLE_DEVICES`.
 //! - [`advice`] keeps hints about managed memory.
 //! - [`guard`], [`unsupported`] and [`log!`] are what every export runs through.
 
@@ -23,10 +24,12 @@ mod fork;
 mod function_state;
 pub mod log;
 pub mod proc_address;
+mod visible_devices;
 
 pub use error_texts::{error_name, error_string, write_error_name, write_error_string};
 pub use export::{Outcome, calls, guard, unsupported, unsupported_calls};
 pub use function_state::{FunctionState, FunctionStates, positive};
+pub use visible_devices::{VISIBLE_DEVICES, device_name, visible_devices};
 
 /// Forgets what belongs to the parent: what clients stored for contexts, and the accounts of
 /// unsupported calls. For the child of a fork that wants to begin anew, before its first call; no

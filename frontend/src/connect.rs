@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd as _;
 use std::time::Instant;
 
+use gvirtus_driver_face::VISIBLE_DEVICES;
 use gvirtus_protocol::handshake::{
     Answer, ClientIdentity, HandshakeError, Hello, PREAMBLE_BYTES, Purpose, Welcome,
     read_server_preamble,
@@ -116,7 +117,10 @@ fn shake_hands(
     purpose: Purpose,
     credentials: Vec<u8>,
 ) -> Result<Welcome, Failure> {
-    let hello = Hello::with_purpose(purpose, identity(), credentials);
+    let hello = Hello {
+        visible_devices: visible_devices(),
+        ..Hello::with_purpose(purpose, identity(), credentials)
+    };
     send_hello(stream, &hello)?;
     match read_answer(stream, Instant::now() + HANDSHAKE_TIMEOUT)? {
         Answer::Welcome(welcome) => Ok(welcome),
@@ -176,6 +180,12 @@ fn wait_readable(stream: &dyn Stream, deadline: Instant) -> io::Result<()> {
             }
         }
     }
+}
+
+/// What the program, or who started it, wants to see of the devices.
+fn visible_devices() -> Option<String> {
+    let list = std::env::var_os(VISIBLE_DEVICES)?;
+    Some(list.to_string_lossy().into_owned())
 }
 
 /// This process as it describes itself.

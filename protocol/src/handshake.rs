@@ -74,6 +74,8 @@ pub struct Hello {
     /// The ticket that the process or its parent had, worth anything or not: a broker keeps it on
     /// the same backend if it can. Empty the first time, and where no broker is asked.
     pub previous_ticket: Vec<u8>,
+    /// The client's `CUDA_VISIBLE_DEVICES`, of the devices that it may use.
+    pub visible_devices: Option<String>,
     /// Who asks; shown to operators, never trusted.
     pub client: ClientIdentity,
 }
@@ -181,6 +183,7 @@ impl Hello {
             purpose,
             credentials,
             previous_ticket: Vec::new(),
+            visible_devices: None,
             client,
         }
     }
@@ -202,9 +205,11 @@ impl Hello {
         }
         let client = &hello.client;
         let texts = [&client.host, &client.program, &client.container];
-        if texts.iter().any(|text| text.len() > TEXT_BYTES_MAX) {
+        let mut texts = texts.into_iter().chain(&hello.visible_devices);
+        if texts.any(|text| text.len() > TEXT_BYTES_MAX) {
             return Err(HandshakeError::Malformed);
         }
+        drop(texts);
         Ok(hello)
     }
 }

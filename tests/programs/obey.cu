@@ -108,6 +108,17 @@ int main() {
             status = cudaMemGetInfo(&free_bytes, &total_bytes);
             std::printf("memory %s %zu %zu\n", cudaGetErrorName(status), free_bytes, total_bytes);
             continue;
+        } else if (is("devices")) {
+            int count = 0;
+            status = cudaGetDeviceCount(&count);
+            std::printf("devices %s", cudaGetErrorName(status));
+            for (int device = 0; device < count; ++device) {
+                int bus = 0;
+                cudaDeviceGetAttribute(&bus, cudaDevAttrPciBusId, device);
+                std::printf(" %d", bus);
+            }
+            std::printf("\n");
+            continue;
         } else if (is("count")) {
             status = start();
             if (status == cudaSuccess) {

@@ -4,13 +4,14 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gvirtus_protocol::handshake::{
     Answer, Grant, Hello, PREAMBLE_BYTES, Purpose, read_client_preamble,
 };
 use gvirtus_ticket::{Account, Quota, Scope, SigningKey, Ticket};
+use parking_lot::Mutex;
 
 use crate::Daemon;
 
@@ -22,8 +23,15 @@ pub const BACKEND_ID: &str = "backend-of-the-test";
 pub struct Broker {
     port: u16,
     key: Arc<SigningKey>,
-    endpoint: Arc<Mutex<String>>,
+    plan: Arc<Mutex<Plan>>,
     folder: tempfile::TempDir,
+}
+
+/// Where clients go, and what they get there.
+#[derive(Clone, Debug, Default)]
+struct Plan {
+    endpoint: String,
+    devices: Vec<[u8; 16]>,
 }
 
 impl Broker {
@@ -37,17 +45,17 @@ impl Broker {
         let broker = Self {
             port: listener.local_addr().expect("bound").port(),
             key: Arc::new(SigningKey::from_seed(&[7; 32])),
-            endpoint: Arc::default(),
+            plan: Arc::default(),
             folder: tempfile::tempdir().expect("the temporary folder is writable"),
         };
         let keys = broker.key.public().to_text();
         std::fs::write(broker.keys(), keys).expect("writable");
-        let (key, endpoint) = (Arc::clone(&broker.key), Arc::clone(&broker.endpoint));
+        let (key, plan) = (Arc::clone(&broker.key), Arc::clone(&broker.plan));
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
-                let endpoint = endpoint.lock().expect("no panic").clone();
+                let plan = plan.lock().clone();
                 // A client that is gone is none of its business.
-                let _ = serve(stream, &key, &endpoint);
+                let _ = serve(stream, &key, plan);
             }
         });
         broker
@@ -55,11 +63,26 @@ impl Broker {
 
     /// Starts a daemon that takes this broker's tickets.
     pub fn daemon(&self) -> Daemon {
+        self.daemon_in(&[])
+    }
+
+    /// The same, with environment variables.
+    ///
+    /// # Panics
+    ///
+    /// If it does not listen.
+    pub fn daemon_in(&self, environment: &[(&str, &str)]) -> Daemon {
         let keys = self.keys();
         let keys = keys.to_str().expect("UTF-8");
-        let daemon = Daemon::start_with(&["--ticket-keys", keys, "--backend-id", BACKEND_ID]);
-        *self.endpoint.lock().expect("no panic") = daemon.tcp();
+        let arguments = ["--ticket-keys", keys, "--backend-id", BACKEND_ID];
+        let daemon = Daemon::start_in(environment, &arguments);
+        self.plan.lock().endpoint = daemon.tcp();
         daemon
+    }
+
+    /// From now on tickets are for these devices.
+    pub fn grant_devices(&self, devices: &[[u8; 16]]) {
+        self.plan.lock().devices = devices.to_vec();
     }
 
     /// `GVIRTUS_ENDPOINT` of its clients.
@@ -109,7 +132,7 @@ pub fn ticket(pod: &str, memory_bytes: Option<u64>) -> Ticket {
 }
 
 /// The client's token is the name of its pod and, after a colon, its memory in MiB.
-fn serve(mut stream: TcpStream, key: &SigningKey, endpoint: &str) -> Option<()> {
+fn serve(mut stream: TcpStream, key: &SigningKey, plan: Plan) -> Option<()> {
     let mut preamble = [0; PREAMBLE_BYTES];
     stream.read_exact(&mut preamble).ok()?;
     let mut body = vec![0; read_client_preamble(&preamble).ok()?.length];
@@ -118,17 +141,17 @@ fn serve(mut stream: TcpStream, key: &SigningKey, endpoint: &str) -> Option<()> 
     let token = String::from_utf8(hello.credentials).ok()?;
     let answer = match token.split_once(':') {
         _ if hello.purpose != Purpose::Ticket => Answer::Refusal("not for this".into()),
-        _ if endpoint.is_empty() => Answer::Wait("no daemon yet".into()),
+        _ if plan.endpoint.is_empty() => Answer::Wait("no daemon yet".into()),
         None => Answer::Refusal("no such pod".into()),
-        Some((pod, memory_mib)) => Answer::Grant(Grant {
-            endpoint: endpoint.into(),
-            ticket: key
-                .sign(&ticket(
-                    pod,
-                    memory_mib.parse::<u64>().ok().map(|mib| mib << 20),
-                ))
-                .ok()?,
-        }),
+        Some((pod, memory_mib)) => {
+            let memory_mib = memory_mib.parse::<u64>().ok();
+            let mut ticket = ticket(pod, memory_mib.map(|mib| mib << 20));
+            ticket.quota.devices = plan.devices;
+            Answer::Grant(Grant {
+                endpoint: plan.endpoint,
+                ticket: key.sign(&ticket).ok()?,
+            })
+        }
     };
     stream.write_all(&answer.encode()).ok()
 }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use gvirtus_driver_face::visible_devices;
 use gvirtus_protocol::handshake::{Hello, Purpose};
 use gvirtus_protocol::snapshot::Snapshot;
 use gvirtus_protocol::status::Grantee;
@@ -210,10 +211,26 @@ impl Admission {
         Ok(())
     }
 
-    /// Whether a quota leaves out devices that there are.
-    pub(super) fn is_part(&self, quota: &Quota) -> bool {
-        let devices = &quota.devices;
-        !devices.is_empty() && !self.devices.iter().all(|(uuid, _)| devices.contains(uuid))
+    /// The devices that a client may use and wants to see, in the order that it wants; nothing if
+    /// these are all, as they are.
+    pub(super) fn part(
+        &self,
+        quota: Option<&Quota>,
+        visible: Option<&str>,
+    ) -> Option<Vec<[u8; 16]>> {
+        let all: Vec<[u8; 16]> = self.devices.iter().map(|(uuid, _)| *uuid).collect();
+        let granted = match quota {
+            Some(quota) if !quota.devices.is_empty() => quota.devices.clone(),
+            _ => all.clone(),
+        };
+        let wanted = match visible {
+            Some(list) => {
+                let indices = visible_devices(list, &granted).into_iter();
+                indices.map(|index| granted[index]).collect()
+            }
+            None => granted,
+        };
+        (wanted != all).then_some(wanted)
     }
 }
 
@@ -402,11 +419,29 @@ mod tests {
         assert!(matches!(admit(), Err(Refusal::Sessions(_))));
         drop(all);
         assert!(admit().is_ok());
-        assert!(admission.is_part(&ticket_of(&[1])) && !admission.is_part(&ticket_of(&[2, 1])));
-        assert!(!admission.is_part(&ticket_of(&[])));
     }
 
-    fn ticket_of(devices: &[u8]) -> Quota {
-        ticket("p", devices, None).quota
+    #[test]
+    fn a_client_sees_what_it_wants_of_what_it_may() {
+        let part = |granted: Option<&[u8]>, visible: Option<&str>| {
+            let quota = granted.map(|devices| ticket("p", devices, None).quota);
+            let part = open().part(quota.as_ref(), visible)?;
+            Some(part.iter().map(|uuid| uuid[0]).collect::<Vec<_>>())
+        };
+        for (granted, visible, seen) in [
+            (None, None, None),
+            (None, Some("0,1"), None),
+            (None, Some("1,0"), Some(vec![2, 1])),
+            (None, Some("1"), Some(vec![2])),
+            (None, Some(""), Some(vec![])),
+            (Some(&[][..]), Some("0,1"), None),
+            (Some(&[2]), None, Some(vec![2])),
+            (Some(&[2]), Some("0"), Some(vec![2])),
+            (Some(&[2]), Some("1"), Some(vec![])),
+            (Some(&[2]), Some("GPU-01"), Some(vec![])),
+            (Some(&[2, 1]), Some("GPU-01"), Some(vec![1])),
+        ] {
+            assert_eq!(part(granted, visible), seen, "{granted:?} {visible:?}");
+        }
     }
 }

@@ -7,19 +7,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use gvirtus_protocol::handshake::{Hello, Purpose};
+use gvirtus_driver_face::{VISIBLE_DEVICES, device_name};
+use gvirtus_protocol::handshake::{Answer, Hello, Purpose, Welcome};
+use gvirtus_protocol::snapshot::Snapshot;
 use gvirtus_protocol::status::Grantee;
 use gvirtus_transport::Listener;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-use super::admission::{Admission, Admitted, TicketOptions};
+use super::admission::{Admission, TicketOptions};
 use super::handshake::{HelloError, read_hello, refuse};
 use super::status::Sessions;
 use super::workers::{Busy, Worker, Workers};
-use crate::limits::{ACCEPT_PAUSE, HANDSHAKES_MAX};
+use crate::limits::{ACCEPT_PAUSE, HANDSHAKES_MAX, STATUS_ANSWER_TIMEOUT};
 
 /// What all connections share.
 pub(super) struct Service {
@@ -186,9 +189,18 @@ impl Service {
             tracing::warn!(peer, reason, "refused");
             return refuse(&mut stream, &reason).await;
         };
+        let quota = admitted.grantee.as_ref().map(|grantee| &grantee.quota);
+        let part = self.admission.part(quota, hello.visible_devices.as_deref());
         let worker = match hello.purpose {
             Purpose::Management => self.workers.management().await,
-            Purpose::Cuda | Purpose::Status | Purpose::Ticket => self.worker(&admitted).await,
+            _ if part.as_ref().is_some_and(Vec::is_empty) => {
+                tracing::info!(peer, visible = ?hello.visible_devices, "no device is left");
+                return self.no_device(&mut stream).await;
+            }
+            Purpose::Cuda | Purpose::Status | Purpose::Ticket => {
+                let percent = quota.and_then(|quota| quota.compute_percent);
+                self.worker(part.as_deref(), percent).await
+            }
         };
         let worker = match worker {
             Ok(worker) => worker,
@@ -210,22 +222,38 @@ impl Service {
         }
     }
 
-    /// A worker for a client with CUDA, on the part of the devices that it may use.
-    async fn worker(&self, admitted: &Admitted<'_>) -> Result<Worker, String> {
-        let quota = admitted.grantee.as_ref().map(|grantee| &grantee.quota);
-        let mut part = Vec::new();
-        if let Some(quota) = quota.filter(|quota| self.admission.is_part(quota)) {
-            let names: Vec<String> = quota.devices.iter().map(uuid_text).collect();
-            part.push(("CUDA_VISIBLE_DEVICES", names.join(",")));
+    /// A worker for a client with CUDA, on the part of the devices that it may use and wants.
+    async fn worker(
+        &self,
+        part: Option<&[[u8; 16]]>,
+        percent: Option<u8>,
+    ) -> Result<Worker, String> {
+        let mut environment = Vec::new();
+        if let Some(part) = part {
+            let names: Vec<String> = part.iter().map(device_name).collect();
+            environment.push((VISIBLE_DEVICES, names.join(",")));
         }
         // Holds where NVIDIA's Multi-Process Service runs; elsewhere the driver takes no notice.
-        if let Some(percent) = quota.and_then(|quota| quota.compute_percent) {
-            part.push(("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", percent.to_string()));
+        if let Some(percent) = percent {
+            environment.push(("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", percent.to_string()));
         }
-        match &part[..] {
+        match &environment[..] {
             [] => self.workers.take().await,
-            part => self.workers.restricted(part).await,
+            environment => self.workers.restricted(environment).await,
         }
+    }
+
+    /// Tells a client that there is no device for it, as a driver does.
+    async fn no_device(&self, stream: &mut impl Connection) {
+        let welcome = Answer::Welcome(Welcome {
+            session_id: self.next_session.fetch_add(1, Ordering::Relaxed),
+            snapshot: Snapshot {
+                driver_version: self.workers.snapshot().driver_version,
+                devices: Vec::new(),
+            },
+        });
+        // A client that is gone needs no answer.
+        let _ = timeout(STATUS_ANSWER_TIMEOUT, stream.write_all(&welcome.encode())).await;
     }
 
     /// Logs a session's beginning and end, and tells meanwhile what it does.
@@ -273,33 +301,5 @@ impl Service {
             Ok(status) => tracing::error!(session, duration_ms, %status, "the worker is killed"),
             Err(error) => tracing::error!(session, duration_ms, %error, "the worker is lost"),
         }
-    }
-}
-
-/// As `CUDA_VISIBLE_DEVICES` names a device.
-fn uuid_text(uuid: &[u8; 16]) -> String {
-    let mut text = "GPU".to_owned();
-    for part in [
-        &uuid[..4],
-        &uuid[4..6],
-        &uuid[6..8],
-        &uuid[8..10],
-        &uuid[10..],
-    ] {
-        text.push('-');
-        text.extend(part.iter().map(|byte| format!("{byte:02x}")));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn uuids_are_written_as_nvidia_does() {
-        let uuid = std::array::from_fn(|index| index as u8 * 17);
-        let text = uuid_text(&uuid);
-        assert_eq!(text, "GPU-00112233-4455-6677-8899-aabbccddeeff");
     }
 }

@@ -10,6 +10,7 @@ use gvirtus_abi::{
     CUresult, CUuuid,
 };
 use gvirtus_driver_face::export_tables::DeviceIdentity;
+use gvirtus_driver_face::{VISIBLE_DEVICES, visible_devices};
 use parking_lot::Mutex;
 
 use super::arguments::{out, read_text, write_text};
@@ -30,6 +31,8 @@ const FIRST_PCI_BUS: i32 = 1;
 /// One software device. It lives as long as the process.
 pub(crate) struct Device {
     pub(crate) ordinal: i32,
+    /// Its place among all devices of the machine, whichever of them this process sees.
+    pub(crate) number: i32,
     /// Bytes of device memory.
     pub(crate) total_bytes: u64,
     pub(super) multiprocessors: u32,
@@ -41,9 +44,10 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    fn new(ordinal: i32, total_bytes: u64) -> Self {
+    fn new(ordinal: i32, number: i32, total_bytes: u64) -> Self {
         Self {
             ordinal,
+            number,
             total_bytes,
             multiprocessors: std::thread::available_parallelism()
                 .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1)),
@@ -63,7 +67,7 @@ impl Device {
         self.memory
             .get_or_init(|| {
                 let memory = Memory::new(self.total_bytes).ok()?;
-                if let Some(meter) = usage::memory_meter(self.ordinal) {
+                if let Some(meter) = usage::memory_meter(self.number) {
                     memory.set_meter(meter);
                 }
                 Some(Arc::new(memory))
@@ -124,11 +128,8 @@ impl Device {
         }
     }
 
-    /// The same for each process and machine, different for each ordinal.
     pub(crate) fn uuid(&self) -> [u8; 16] {
-        let mut uuid = *b"gvirtus-softgpu0";
-        uuid[15] += self.ordinal.unsigned_abs() as u8;
-        uuid
+        uuid(self.number)
     }
 
     pub(super) fn identity(&self) -> DeviceIdentity {
@@ -141,7 +142,7 @@ impl Device {
     }
 
     pub(crate) fn pci_bus(&self) -> i32 {
-        FIRST_PCI_BUS + self.ordinal
+        FIRST_PCI_BUS + self.number
     }
 
     pub(super) fn handle(&self) -> CUdevice {
@@ -149,7 +150,17 @@ impl Device {
     }
 }
 
-static DEVICES: OnceLock<Box<[Device]>> = OnceLock::new();
+/// The same for each process and machine, different for each device.
+fn uuid(number: i32) -> [u8; 16] {
+    let mut uuid = *b"gvirtus-softgpu0";
+    uuid[15] += number.unsigned_abs() as u8;
+    uuid
+}
+
+/// Those of the machine.
+static INSTALLED: OnceLock<Box<[Device]>> = OnceLock::new();
+/// Those that `CUDA_VISIBLE_DEVICES` leaves.
+static VISIBLE: OnceLock<Box<[Device]>> = OnceLock::new();
 static INITIALIZED: Once = Once::new();
 static IS_FORKED_CHILD: AtomicBool = AtomicBool::new(false);
 
@@ -158,23 +169,41 @@ pub(super) fn initialize() -> Result<(), CUresult> {
     if IS_FORKED_CHILD.load(Ordering::Relaxed) {
         return Err(CUresult::CUDA_ERROR_NOT_INITIALIZED);
     }
+    if visible().is_empty() {
+        return Err(CUresult::CUDA_ERROR_NO_DEVICE);
+    }
     INITIALIZED.call_once(|| {
         // SAFETY: the function lives as long as the library, which is never unmapped.
         unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
         usage::publish();
-        installed();
     });
     Ok(())
 }
 
-/// All devices, whether or not the driver is initialized.
+/// All devices of the machine, whether or not the driver is initialized. Only their identity means
+/// anything.
 pub(crate) fn installed() -> &'static [Device] {
-    DEVICES.get_or_init(|| {
+    INSTALLED.get_or_init(|| {
         let total_bytes = memory_bytes();
         let count =
             number("GVIRTUS_SOFTGPU_DEVICES").map_or(1, |count| count.clamp(1, DEVICES_MAX as u64));
         (0..count as i32)
-            .map(|ordinal| Device::new(ordinal, total_bytes))
+            .map(|number| Device::new(number, number, total_bytes))
+            .collect()
+    })
+}
+
+fn visible() -> &'static [Device] {
+    VISIBLE.get_or_init(|| {
+        let uuids: Vec<_> = installed().iter().map(Device::uuid).collect();
+        let numbers = match std::env::var_os(VISIBLE_DEVICES) {
+            Some(list) => visible_devices(&list.to_string_lossy(), &uuids),
+            None => (0..uuids.len()).collect(),
+        };
+        let total_bytes = memory_bytes();
+        (0..)
+            .zip(numbers)
+            .map(|(ordinal, number)| Device::new(ordinal, number as i32, total_bytes))
             .collect()
     })
 }
@@ -196,14 +225,14 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.trim().parse().ok()
 }
 
-/// All devices.
+/// All devices that the process sees.
 ///
 /// # Errors
 ///
 /// `CUDA_ERROR_NOT_INITIALIZED` before `cuInit`, and in the child of a fork.
 pub(super) fn devices() -> Result<&'static [Device], CUresult> {
     match INITIALIZED.is_completed() && !IS_FORKED_CHILD.load(Ordering::Relaxed) {
-        true => Ok(installed()),
+        true => Ok(visible()),
         false => Err(CUresult::CUDA_ERROR_NOT_INITIALIZED),
     }
 }
@@ -218,6 +247,18 @@ pub(super) fn device(handle: CUdevice) -> Result<&'static Device, CUresult> {
         .ok()
         .and_then(|ordinal| devices().map(|devices| devices.get(ordinal)).transpose())
         .unwrap_or(Err(CUresult::CUDA_ERROR_INVALID_DEVICE))
+}
+
+/// The device that has this number in another process.
+///
+/// # Errors
+///
+/// `CUDA_ERROR_INVALID_DEVICE` if this process does not see it.
+pub(super) fn device_numbered(number: i32) -> Result<&'static Device, CUresult> {
+    let mut devices = devices()?.iter();
+    devices
+        .find(|device| device.number == number)
+        .ok_or(CUresult::CUDA_ERROR_INVALID_DEVICE)
 }
 
 /// The device in whose memory an address lies.
@@ -392,7 +433,7 @@ mod tests {
 
     #[test]
     fn uuids_differ() {
-        let [one, two] = [0, 1].map(|ordinal| Device::new(ordinal, 1 << 20).uuid());
+        let [one, two] = [0, 1].map(|number| Device::new(0, number, 1 << 20).uuid());
         assert_ne!(one, two);
         assert_eq!(&one, b"gvirtus-softgpu0");
     }

@@ -229,7 +229,7 @@ impl Launch {
         };
         let kernel = KernelId(self.kernel as u32);
         let module = &self.instance.module;
-        let _busy = usage::busy(self.instance.facts.device.ordinal);
+        let _busy = usage::busy(self.instance.facts.device.number);
         launch(module, kernel, &self.config, &self.parameters, &options).map(drop)
     }
 }

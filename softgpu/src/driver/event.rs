@@ -137,7 +137,7 @@ pub(crate) unsafe fn cuEventCreate(phEvent: *mut CUevent, Flags: u32) -> Result<
     }
     let shared = match is_shared {
         true => {
-            let shared = SharedEvent::create(context.device.ordinal);
+            let shared = SharedEvent::create(context.device.number);
             Some(Arc::new(
                 shared.map_err(|_| CUresult::CUDA_ERROR_OUT_OF_MEMORY)?,
             ))

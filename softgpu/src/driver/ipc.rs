@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::allocations::{self, Allocation, Kind};
 use super::arguments::out;
 use super::context::{self, Context};
-use super::device::device;
+use super::device::{device, device_numbered};
 use super::memory::Failure;
 use super::scheduler::{SCHEDULER, StreamId};
 use super::{event, shared_event};
@@ -42,8 +42,8 @@ static IMPORTS: Mutex<BTreeMap<u64, Import>> = Mutex::new(BTreeMap::new());
 impl Import {
     /// Maps it for the kernels of a context.
     fn new(context: &Context, file: &SharedFile, token: Token) -> Result<Self, CUresult> {
-        let home = CUdevice(file.ordinal);
-        let memory = device(home)?.memory()?;
+        let device = device_numbered(file.number)?;
+        let (home, memory) = (device.handle(), device.memory()?);
         let imported = memory.import(file, &token).map_err(Failure::from)?;
         let guest = (context.device.handle() != home).then(|| context.device.handle());
         let import = Self {
@@ -101,7 +101,8 @@ pub(super) fn forget_context(context: &Context) {
 /// `CUDA_ERROR_OUT_OF_MEMORY` if the system refuses.
 pub(super) fn export(memory: &Memory, allocation: &Allocation) -> Result<Token, CUresult> {
     let (base, bytes) = (allocation.base, allocation.bytes);
-    let token = SCHEDULER.quietly(|| memory.export(base, bytes, allocation.device_ordinal));
+    let number = device(CUdevice(allocation.device_ordinal))?.number;
+    let token = SCHEDULER.quietly(|| memory.export(base, bytes, number));
     Ok(token.map_err(Failure::from)?)
 }
 

@@ -357,7 +357,7 @@ impl Pool {
         let memory = self.device.memory().map_err(|_| MemoryError::OutOfMemory)?;
         let base = memory.alloc_hidden(bytes)?;
         if self.is_shareable()
-            && let Err(error) = memory.prepare_export(base, bytes, self.device.ordinal)
+            && let Err(error) = memory.prepare_export(base, bytes, self.device.number)
         {
             let _ = memory.free_hidden(base);
             return Err(error);

@@ -9,12 +9,11 @@ use core::ffi::c_void;
 use std::sync::Arc;
 
 use gvirtus_abi::{
-    CUdevice, CUdeviceptr, CUmemAllocationHandleType, CUmemPoolPtrExportData, CUmemoryPool,
-    CUresult,
+    CUdeviceptr, CUmemAllocationHandleType, CUmemPoolPtrExportData, CUmemoryPool, CUresult,
 };
 
 use super::arguments::out;
-use super::device::device;
+use super::device::device_numbered;
 use super::memory::Failure;
 use super::{allocations, context, ipc, pool, shareable};
 use crate::memory::Purpose;
@@ -35,7 +34,7 @@ pub(crate) unsafe fn cuMemPoolExportToShareableHandle(
         return Err(INVALID);
     }
     let memory = pool.device.memory()?;
-    let file = memory.prepare_export(memory.base(), 0, pool.device.ordinal);
+    let file = memory.prepare_export(memory.base(), 0, pool.device.number);
     let file = file.map_err(Failure::from)?;
     let place = handle_out.cast::<i32>();
     out!(place = shareable::descriptor(&file)?);
@@ -54,7 +53,7 @@ pub(crate) unsafe fn cuMemPoolImportFromShareableHandle(
         return Err(INVALID);
     }
     let file = shareable::file(handle, Purpose::Memory)?;
-    let device = device(CUdevice(file.ordinal)).map_err(|_| INVALID)?;
+    let device = device_numbered(file.number).map_err(|_| INVALID)?;
     out!(pool_out = pool::import(device, Arc::new(file))?.handle);
     Ok(())
 }
@@ -71,7 +70,7 @@ pub(crate) unsafe fn cuMemPoolExportPointer(
         .ok_or(INVALID)?;
     // All of the pool's memory has been moved before anything used it.
     let token = (pool.device.memory()?)
-        .export(ptr.0, allocation.bytes, pool.device.ordinal)
+        .export(ptr.0, allocation.bytes, pool.device.number)
         .map_err(Failure::from)?;
     let reserved = token.to_bytes();
     out!(shareData_out = CUmemPoolPtrExportData { reserved });

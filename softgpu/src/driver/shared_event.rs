@@ -49,8 +49,8 @@ unsafe impl Sync for SharedEvent {}
 
 impl SharedEvent {
     /// A new one, not recorded.
-    pub(super) fn create(ordinal: i32) -> std::io::Result<Self> {
-        let file = SharedFile::create(Purpose::Event, ordinal, PAGE_BYTES as u64)?;
+    pub(super) fn create(number: i32) -> std::io::Result<Self> {
+        let file = SharedFile::create(Purpose::Event, number, PAGE_BYTES as u64)?;
         let event = Self::map(file, new_secret()?)?;
         for (place, word) in event.page().secret.iter().zip(words(event.secret)) {
             place.store(word, Ordering::Relaxed);

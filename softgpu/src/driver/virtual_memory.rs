@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use super::allocations::{self, Allocation, Kind};
 use super::arguments::{out, read_array};
-use super::device::{Device, device, devices};
+use super::device::{Device, device, device_numbered, devices};
 use super::limits::VIRTUAL_GRANULARITY_BYTES as GRANULARITY;
 use super::memory::Failure;
 use super::{context, host_function, shareable};
@@ -273,7 +273,7 @@ pub(crate) unsafe fn cuMemCreate(
     // SAFETY: the contract of cuda.h.
     let (device, handle_types) = unsafe { described(prop)? };
     let physical =
-        (device.memory()?.create_physical(bytes, device.ordinal)).map_err(Failure::from)?;
+        (device.memory()?.create_physical(bytes, device.number)).map_err(Failure::from)?;
     out!(handle = STATE.lock().add(physical, device.handle(), handle_types));
     Ok(())
 }
@@ -306,7 +306,7 @@ pub(crate) unsafe fn cuMemImportFromShareableHandle(
         return Err(INVALID);
     }
     let file = shareable::file(osHandle, Purpose::Physical)?;
-    let device = device(CUdevice(file.ordinal)).map_err(|_| INVALID)?;
+    let device = device_numbered(file.number).map_err(|_| INVALID)?;
     let physical = Physical::import(file).map_err(Failure::from)?;
     out!(handle = STATE.lock().add(physical, device.handle(), FILE_DESCRIPTOR));
     Ok(())

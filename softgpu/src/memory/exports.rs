@@ -80,8 +80,8 @@ impl Record {
 }
 
 impl Exports {
-    fn new(span: u64, ordinal: i32) -> Result<Self, MemoryError> {
-        let file = SharedFile::create(Purpose::Memory, ordinal, span + RECORDS_BYTES);
+    fn new(span: u64, number: i32) -> Result<Self, MemoryError> {
+        let file = SharedFile::create(Purpose::Memory, number, span + RECORDS_BYTES);
         Ok(Self {
             file: Arc::new(file.map_err(|_| MemoryError::OutOfMemory)?),
             moved: vec![false; to_usize(span / PAGE_BYTES)],
@@ -147,13 +147,13 @@ impl Memory {
     /// # Errors
     ///
     /// `OutOfMemory` if the system refuses, `InvalidValue` for what is not in the memory.
-    pub fn export(&self, address: u64, bytes: u64, ordinal: i32) -> Result<Token, MemoryError> {
+    pub fn export(&self, address: u64, bytes: u64, number: i32) -> Result<Token, MemoryError> {
         let _moving = self.moving.write();
         let mut allocator = self.allocator.lock();
         if !self.is_accessible(address, bytes) || !self.contains(address) {
             return Err(MemoryError::InvalidValue);
         }
-        let exports = self.exports_locked(&mut allocator, ordinal)?;
+        let exports = self.exports_locked(&mut allocator, number)?;
         self.move_locked(exports, address, bytes)?;
         let (index, secret) = exports.record(address - self.base, bytes)?;
         Ok(exports.file.token(Purpose::Memory, index, secret))
@@ -169,11 +169,11 @@ impl Memory {
         &self,
         base: u64,
         bytes: u64,
-        ordinal: i32,
+        number: i32,
     ) -> Result<Arc<SharedFile>, MemoryError> {
         let _moving = self.moving.write();
         let mut allocator = self.allocator.lock();
-        let exports = self.exports_locked(&mut allocator, ordinal)?;
+        let exports = self.exports_locked(&mut allocator, number)?;
         if bytes > 0 {
             self.move_locked(exports, base, bytes)?;
         }
@@ -183,10 +183,10 @@ impl Memory {
     fn exports_locked<'a>(
         &self,
         allocator: &'a mut Allocator,
-        ordinal: i32,
+        number: i32,
     ) -> Result<&'a mut Exports, MemoryError> {
         if allocator.exports.is_none() {
-            allocator.exports = Some(Exports::new(self.span, ordinal)?);
+            allocator.exports = Some(Exports::new(self.span, number)?);
         }
         allocator.exports.as_mut().ok_or(MemoryError::OutOfMemory)
     }

@@ -93,7 +93,7 @@ impl Memory {
     pub fn create_physical(
         self: &Arc<Self>,
         bytes: u64,
-        ordinal: i32,
+        number: i32,
     ) -> Result<Physical, MemoryError> {
         if bytes == 0 || !bytes.is_multiple_of(CHUNK_BYTES) {
             return Err(MemoryError::InvalidValue);
@@ -103,7 +103,7 @@ impl Memory {
         let mapped = allocator.mapped.checked_add(bytes);
         let mapped = mapped.filter(|mapped| *mapped <= self.total);
         let mapped = mapped.ok_or(out_of_memory)?;
-        let file = SharedFile::create(Purpose::Physical, ordinal, bytes);
+        let file = SharedFile::create(Purpose::Physical, number, bytes);
         let file = file.map_err(|_| out_of_memory)?;
         self.set_mapped(&mut allocator, mapped);
         drop(allocator);

@@ -66,8 +66,8 @@ pub fn new_secret() -> std::io::Result<Secret> {
 #[derive(Debug)]
 pub struct SharedFile {
     file: OwnedFd,
-    /// Ordinal of the device that it belongs to.
-    pub ordinal: i32,
+    /// Of the device that it belongs to, in its machine.
+    pub number: i32,
     /// Bytes.
     pub bytes: u64,
     inode: u64,
@@ -79,20 +79,20 @@ impl SharedFile {
     /// # Errors
     ///
     /// If the system refuses.
-    pub fn create(purpose: Purpose, ordinal: i32, bytes: u64) -> std::io::Result<Self> {
-        let name = format!("gvirtus-{}-{ordinal}", purpose.name());
+    pub fn create(purpose: Purpose, number: i32, bytes: u64) -> std::io::Result<Self> {
+        let name = format!("gvirtus-{}-{number}", purpose.name());
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = rustix::fs::memfd_create(name, flags)?;
         rustix::fs::ftruncate(&file, bytes)?;
         rustix::fs::fcntl_add_seals(&file, seals())?;
-        Self::new(file, ordinal)
+        Self::new(file, number)
     }
 
-    fn new(file: OwnedFd, ordinal: i32) -> std::io::Result<Self> {
+    fn new(file: OwnedFd, number: i32) -> std::io::Result<Self> {
         let status = rustix::fs::fstat(&file)?;
         Ok(Self {
             file,
-            ordinal,
+            number,
             bytes: status.st_size.unsigned_abs(),
             inode: status.st_ino,
         })
@@ -105,16 +105,16 @@ impl SharedFile {
     /// If it is no such file, or one whose size could be changed.
     pub fn adopt(file: OwnedFd, purpose: Purpose) -> std::io::Result<Self> {
         let link = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-        let ordinal = (link.to_str())
+        let number = (link.to_str())
             .and_then(|link| link.strip_prefix(LINK_HEAD)?.strip_suffix(LINK_TAIL))
             .and_then(|name| name.strip_prefix(purpose.name())?.strip_prefix('-'))
-            .and_then(|ordinal| ordinal.parse().ok())
-            .filter(|ordinal| *ordinal >= 0)
+            .and_then(|number| number.parse().ok())
+            .filter(|number| *number >= 0)
             .ok_or(std::io::ErrorKind::InvalidData)?;
         if !rustix::fs::fcntl_get_seals(&file)?.contains(seals()) {
             return Err(std::io::ErrorKind::InvalidData.into());
         }
-        Self::new(file, ordinal)
+        Self::new(file, number)
     }
 
     /// The file that a token tells of.
@@ -243,7 +243,7 @@ mod tests {
         wrong[0] ^= 1;
         assert_eq!(Token::parse(&wrong, Purpose::Event), None);
         let again = SharedFile::open(&token).expect("own file");
-        assert_eq!((again.ordinal, again.bytes), (3, 4096));
+        assert_eq!((again.number, again.bytes), (3, 4096));
         assert!(again.is_of(&token));
     }
 

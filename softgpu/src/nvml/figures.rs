@@ -13,7 +13,7 @@ use crate::usage::{self, ProcessUsage};
 const NS_PER_PERCENT: u64 = 10_000_000;
 
 fn users(device: &Device) -> Vec<ProcessUsage> {
-    usage::processes(device.ordinal.unsigned_abs() as usize)
+    usage::processes(device.number.unsigned_abs() as usize)
 }
 
 fn memory(device: &Device) -> Memory {

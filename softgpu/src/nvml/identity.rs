@@ -79,13 +79,13 @@ exports! {
     }
 
     fn nvmlDeviceGetIndex(handle: DeviceHandle, index: *mut u32) {
-        let ordinal = device(handle)?.ordinal.unsigned_abs();
+        let ordinal = device(handle)?.number.unsigned_abs();
         // SAFETY: the contract of nvml.h.
         unsafe { write(index, ordinal) }
     }
 
     fn nvmlDeviceGetMinorNumber(handle: DeviceHandle, minorNumber: *mut u32) {
-        let ordinal = device(handle)?.ordinal.unsigned_abs();
+        let ordinal = device(handle)?.number.unsigned_abs();
         // SAFETY: the contract of nvml.h.
         unsafe { write(minorNumber, ordinal) }
     }
@@ -164,7 +164,7 @@ exports! {
     }
 
     fn nvmlDeviceOnSameBoard(device1: DeviceHandle, device2: DeviceHandle, onSameBoard: *mut i32) {
-        let is_same = device(device1)?.ordinal == device(device2)?.ordinal;
+        let is_same = device(device1)?.number == device(device2)?.number;
         // SAFETY: the contract of nvml.h.
         unsafe { write(onSameBoard, i32::from(is_same)) }
     }
