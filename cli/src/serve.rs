@@ -82,6 +82,9 @@ pub(crate) struct WorkerArgs {
     /// Answers NVML instead of CUDA
     #[arg(long)]
     management: bool,
+    /// Shows only these devices in NVML
+    #[arg(long, value_delimiter = ',', requires = "management")]
+    devices: Vec<String>,
     #[arg(long, value_enum, default_value_t)]
     log_format: Format,
 }
@@ -135,6 +138,7 @@ impl WorkerArgs {
             driver: Candidate::from_argument(&self.driver),
             parent: self.parent,
             management: self.management,
+            devices: self.devices,
         };
         let (prepared, output) = worker::prepare(options).context("cannot become a worker")?;
         log::init(self.log_format, output);

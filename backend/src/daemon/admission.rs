@@ -142,7 +142,7 @@ impl Admission {
             return Err(Refusal::Device);
         }
         let seat = match ticket.quota.memory_bytes {
-            Some(limit_bytes) if purpose == Purpose::Cuda => {
+            Some(limit_bytes) if needed == Scope::Session => {
                 Some(self.sit(&ticket.account, &ticket.quota, limit_bytes)?)
             }
             _ => None,

@@ -192,7 +192,12 @@ impl Service {
         let quota = admitted.grantee.as_ref().map(|grantee| &grantee.quota);
         let part = self.admission.part(quota, hello.visible_devices.as_deref());
         let worker = match hello.purpose {
-            Purpose::Management => self.workers.management().await,
+            // NVML takes no notice of CUDA_VISIBLE_DEVICES.
+            Purpose::Management => {
+                let granted = self.admission.part(quota, None).unwrap_or_default();
+                let names = granted.iter().map(device_name).collect();
+                self.workers.management(names).await
+            }
             _ if part.as_ref().is_some_and(Vec::is_empty) => {
                 tracing::info!(peer, visible = ?hello.visible_devices, "no device is left");
                 return self.no_device(&mut stream).await;

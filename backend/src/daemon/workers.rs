@@ -25,7 +25,7 @@ use crate::driver::{Candidate, DriverChoice};
 use crate::limits::{LAST_REPORT_TIMEOUT, WORKER_START_TIMEOUT};
 
 /// How a worker is started; `--driver` and `--parent` with their values are added, and
-/// `--management` for one that serves NVML.
+/// `--management` and perhaps `--devices` for one that serves NVML.
 #[derive(Clone, Debug)]
 pub struct WorkerCommand {
     /// The program.
@@ -60,10 +60,27 @@ pub(super) struct Busy {
 }
 
 /// What a worker serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Service {
     Cuda,
-    Management,
+    /// NVML, with these devices only; none means all.
+    Management(Vec<String>),
+}
+
+impl Service {
+    fn arguments(&self) -> Vec<String> {
+        match self {
+            Self::Cuda => Vec::new(),
+            Self::Management(devices) if devices.is_empty() => vec!["--management".to_owned()],
+            Self::Management(devices) => {
+                vec![
+                    "--management".to_owned(),
+                    "--devices".to_owned(),
+                    devices.join(","),
+                ]
+            }
+        }
+    }
 }
 
 /// What a worker with a client says.
@@ -134,8 +151,10 @@ impl Workers {
     }
 
     /// A worker for a client that asks for NVML. None waits: it has no driver to start.
-    pub(super) async fn management(&self) -> Result<Worker, String> {
-        let started = start(&self.command, &self.candidate, Service::Management, &[]).await;
+    /// It shows only these devices; none means all.
+    pub(super) async fn management(&self, devices: Vec<String>) -> Result<Worker, String> {
+        let service = Service::Management(devices);
+        let started = start(&self.command, &self.candidate, service, &[]).await;
         started.map(|(worker, _)| worker)
     }
 
@@ -264,7 +283,7 @@ async fn start(
         .arg("--driver")
         .arg(candidate.argument())
         .args(["--parent", &std::process::id().to_string()])
-        .args((service == Service::Management).then_some("--management"))
+        .args(service.arguments())
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(workers_end)))
         .stdout(Stdio::null())

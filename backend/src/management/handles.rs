@@ -20,6 +20,8 @@ pub(super) struct Handles {
     last: HashMap<HandleKind, u32>,
     /// Event sets that threads wait for, and how many.
     waiting: HashMap<u32, u32>,
+    /// Whether devices without a token are none of the client's.
+    hides_devices: bool,
 }
 
 impl Handles {
@@ -39,6 +41,9 @@ impl Handles {
         if let Some(token) = self.tokens.get(&(kind, handle)) {
             return Ok(*token);
         }
+        if kind == HandleKind::Device && self.hides_devices {
+            return Err(Status::NOT_FOUND);
+        }
         if self.is_full() {
             return Err(Status::INSUFFICIENT_RESOURCES);
         }
@@ -47,6 +52,11 @@ impl Handles {
         self.by_token.insert((kind, *last), handle);
         self.tokens.insert((kind, handle), *last);
         Ok(*last)
+    }
+
+    /// From now on there are no devices but those that have a token.
+    pub(super) fn hide_other_devices(&mut self) {
+        self.hides_devices = true;
     }
 
     /// Whether there is no room for another one.

@@ -4,6 +4,7 @@
 //! Functions run one after the other on the thread that reads, but for those that wait for events:
 //! each has a thread of its own, so that other threads of the client go on asking.
 
+use std::ffi::CString;
 use std::io::{self, IoSlice};
 use std::sync::OnceLock;
 
@@ -20,6 +21,7 @@ use super::Nvml;
 use super::call::{Call, Meanings, Refusal, token_of};
 use super::handles::Handles;
 use super::processes::{Process, Processes};
+use super::share::Share;
 use crate::control::WorkerControl;
 
 /// Why a connection for NVML ends before the client says so.
@@ -45,6 +47,7 @@ pub(super) struct Connection {
     pub(super) nvml: Option<Nvml>,
     pub(super) handles: Mutex<Handles>,
     pub(super) processes: Processes,
+    share: Share,
     started: OnceLock<Status>,
 }
 
@@ -56,10 +59,11 @@ pub(super) struct Connection {
 pub(crate) fn serve(
     nvml: Option<Nvml>,
     daemon: WorkerControl,
+    share: Share,
     stream: Box<dyn Stream>,
 ) -> Result<(), ManagementEnd> {
     // The process ends with the connection.
-    let connection: &'static Connection = Box::leak(Box::new(Connection::new(nvml, daemon)));
+    let connection: &'static Connection = Box::leak(Box::new(Connection::new(nvml, daemon, share)));
     let output: &'static Output = Box::leak(Box::new(Output {
         stream,
         writing: Mutex::new(()),
@@ -97,7 +101,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    const fn failure(status: Status) -> Self {
+    pub(super) const fn failure(status: Status) -> Self {
         Self {
             status,
             outputs: Vec::new(),
@@ -106,11 +110,12 @@ impl Answer {
 }
 
 impl Connection {
-    pub(super) fn new(nvml: Option<Nvml>, daemon: WorkerControl) -> Self {
+    pub(super) fn new(nvml: Option<Nvml>, daemon: WorkerControl, share: Share) -> Self {
         Self {
             nvml,
             handles: Mutex::default(),
             processes: Processes::new(daemon),
+            share,
             started: OnceLock::new(),
         }
     }
@@ -162,6 +167,11 @@ impl Connection {
         {
             return Ok(answer);
         }
+        let handles = self.handles.lock();
+        if let Some(answer) = self.share.answer(function, &request.arguments, &handles) {
+            return Ok(answer);
+        }
+        drop(handles);
         self.check_handles(function, &request.arguments)?;
         let call = Call::new(function, &request.arguments, &meanings)?;
         // SAFETY: the words are made after the table, and point to memory that `call` owns.
@@ -177,7 +187,9 @@ impl Connection {
         {
             self.handles.lock().remove(kind, token);
         }
-        Ok(Answer { status, outputs })
+        let mut answer = Answer { status, outputs };
+        self.share.limit(function, &request.arguments, &mut answer);
+        Ok(answer)
     }
 
     /// What would leak a handle, or pull it from under a thread.
@@ -215,6 +227,9 @@ impl Connection {
         if status != Status::SUCCESS {
             return status;
         }
+        if !self.share.devices.is_empty() {
+            return self.start_share(nvml);
+        }
         let mut count: u32 = 0;
         let place = (&raw mut count).expose_provenance();
         // SAFETY: the function writes a number to a local.
@@ -236,6 +251,31 @@ impl Connection {
             }
         }
         status
+    }
+}
+
+impl Connection {
+    /// Gives the devices of a share their tokens, and no other device one ever.
+    fn start_share(&self, nvml: &Nvml) -> Status {
+        let mut handles = self.handles.lock();
+        for name in &self.share.devices {
+            let Ok(name) = CString::new(name.as_str()) else {
+                return Status::INVALID_ARGUMENT;
+            };
+            let mut device: usize = 0;
+            let place = (&raw mut device).expose_provenance();
+            let name = name.as_ptr().expose_provenance();
+            // SAFETY: the function reads a string and writes a pointer to a local.
+            let found = unsafe { nvml.call_symbol("nvmlDeviceGetHandleByUUID", &[name, place]) };
+            if found != Status::SUCCESS {
+                return found;
+            }
+            if let Err(status) = handles.token(HandleKind::Device, device) {
+                return status;
+            }
+        }
+        handles.hide_other_devices();
+        Status::SUCCESS
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Requests, honest and not, to an NVML that is made of functions of the test.
 
+use core::ffi::{CStr, c_char};
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -17,6 +18,7 @@ use gvirtus_transport::from_descriptor;
 use super::serve::{Answer, Connection, ManagementEnd, serve};
 use super::*;
 use crate::control::{Neighbour, WorkerControl, neighbours_message};
+use crate::quota::{Allowance, Ledger};
 
 /// A worker, and a process of this machine that is none.
 const WORKER: u32 = 4000;
@@ -38,6 +40,24 @@ unsafe extern "C" fn device_by_index(index: u32, device: *mut usize) -> Status {
     }
     // SAFETY: a place for a handle.
     unsafe { device.write(0xdead_0000 + index as usize) };
+    Status::SUCCESS
+}
+
+/// `GPU-0` and `GPU-1`.
+unsafe extern "C" fn device_by_uuid(uuid: *const c_char, device: *mut usize) -> Status {
+    // SAFETY: a string of the caller's.
+    let uuid = unsafe { CStr::from_ptr(uuid) }.to_bytes();
+    let [b'G', b'P', b'U', b'-', digit @ b'0'..=b'1'] = *uuid else {
+        return Status::NOT_FOUND;
+    };
+    // SAFETY: the caller's promise is that of the function.
+    unsafe { device_by_index(u32::from(digit - b'0'), device) }
+}
+
+/// Total, free, used.
+unsafe extern "C" fn memory(_device: usize, memory: *mut [u64; 3]) -> Status {
+    // SAFETY: room for the structure.
+    unsafe { memory.write([1000, 600, 400]) };
     Status::SUCCESS
 }
 
@@ -100,6 +120,8 @@ fn nvml() -> Nvml {
         "nvmlInit_v2" | "nvmlEventSetFree" => succeed as *const () as usize,
         "nvmlDeviceGetCount_v2" => device_count as *const () as usize,
         "nvmlDeviceGetHandleByIndex_v2" => device_by_index as *const () as usize,
+        "nvmlDeviceGetHandleByUUID" => device_by_uuid as *const () as usize,
+        "nvmlDeviceGetMemoryInfo" => memory as *const () as usize,
         "nvmlDeviceGetName" => name as *const () as usize,
         "nvmlDeviceGetComputeRunningProcesses_v3" => processes as *const () as usize,
         "nvmlDeviceGetCpuAffinity" => affinity as *const () as usize,
@@ -138,7 +160,7 @@ fn request(symbol: &str, arguments: Vec<Input>) -> Request {
 }
 
 fn started() -> Connection {
-    let connection = Connection::new(Some(nvml()), control().0);
+    let connection = Connection::new(Some(nvml()), control().0, Share::default());
     let start = request("nvmlInitWithFlags", vec![Input::Word(0)]);
     assert_eq!(status(&connection, &start), Status::SUCCESS);
     connection
@@ -236,10 +258,10 @@ fn nothing_but_questions_is_called() {
 
 #[test]
 fn without_nvml_or_its_start_there_is_a_status() {
-    let absent = Connection::new(None, control().0);
+    let absent = Connection::new(None, control().0, Share::default());
     let start = request("nvmlInitWithFlags", vec![Input::Word(0)]);
     assert_eq!(status(&absent, &start), Status::LIBRARY_NOT_FOUND);
-    let early = Connection::new(Some(nvml()), control().0);
+    let early = Connection::new(Some(nvml()), control().0, Share::default());
     let ask = request("nvmlDeviceGetCount_v2", vec![place()]);
     assert_eq!(status(&early, &ask), Status::UNINITIALIZED);
 }
@@ -294,7 +316,7 @@ impl Random {
 fn any_request_has_an_answer_or_ends_the_connection() {
     // Every function is there and does nothing.
     let nvml = Nvml::resolve(|_| succeed as *const () as usize);
-    let connection = Connection::new(Some(nvml), control().0);
+    let connection = Connection::new(Some(nvml), control().0, Share::default());
     let start = request("nvmlInitWithFlags", vec![Input::Word(0)]);
     assert_eq!(status(&connection, &start), Status::SUCCESS);
     let mut random = Random(7);
@@ -347,7 +369,8 @@ impl Client {
 fn events_are_waited_for_beside_questions() {
     let (client, worker) = UnixStream::pair().expect("sockets");
     let stream = from_descriptor(OwnedFd::from(worker)).expect("a socket");
-    let serving = std::thread::spawn(move || serve(Some(nvml()), control().0, stream));
+    let serving =
+        std::thread::spawn(move || serve(Some(nvml()), control().0, Share::default(), stream));
     let mut client = Client(client);
     client.send(1, "nvmlInitWithFlags", vec![Input::Word(0)]);
     assert_eq!(client.receive().status, 0);
@@ -372,4 +395,44 @@ fn events_are_waited_for_beside_questions() {
     assert_eq!(client.receive().status, Status::INVALID_ARGUMENT.0);
     drop(client);
     serving.join().expect("no panic").expect("a clean end");
+}
+
+#[test]
+fn a_client_with_a_ticket_sees_its_share() {
+    let share = Share {
+        devices: vec!["GPU-1".into()],
+        allowance: Some(Allowance::new(Ledger::create().expect("memory"), 0, 300)),
+    };
+    share.allowance.as_ref().expect("set").charge(0, 100);
+    let connection = Connection::new(Some(nvml()), control().0, share);
+    let start = request("nvmlInitWithFlags", vec![Input::Word(0)]);
+    assert_eq!(status(&connection, &start), Status::SUCCESS);
+    let ask = |symbol, arguments| answer(&connection, &request(symbol, arguments));
+    let counted = ask("nvmlDeviceGetCount_v2", vec![place()]);
+    assert_eq!(counted.outputs, [1_u32.to_le_bytes()]);
+    let found = |index| {
+        ask(
+            "nvmlDeviceGetHandleByIndex_v2",
+            vec![Input::Word(index), place()],
+        )
+    };
+    assert_eq!(found(0).outputs[1], 1_u64.to_le_bytes());
+    assert_eq!(found(1).status, Status::INVALID_ARGUMENT);
+    assert_eq!(found(u64::MAX).status, Status::INVALID_ARGUMENT);
+    let named = |name: &str| {
+        let arguments = vec![Input::Memory(name.into()), place()];
+        connection.answer(&request("nvmlDeviceGetHandleByUUID", arguments))
+    };
+    assert_eq!(
+        named("GPU-1").expect("honest").outputs[1],
+        1_u64.to_le_bytes()
+    );
+    let hidden = named("GPU-0").expect("honest");
+    assert_eq!(hidden.status, Status::NOT_FOUND);
+    let arguments = vec![Input::Word(1), place(), Input::Word(9)];
+    let name = ask("nvmlDeviceGetName", arguments);
+    assert_eq!(name.status, Status::SUCCESS, "it is the second device");
+    let shown = ask("nvmlDeviceGetMemoryInfo", vec![Input::Word(1), place()]);
+    let figures = [300_u64, 200, 100].map(u64::to_le_bytes);
+    assert_eq!(shown.outputs[1], figures.concat());
 }

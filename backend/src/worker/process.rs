@@ -21,7 +21,7 @@ use super::usage::Usage;
 use super::{session, snapshot};
 use crate::control::WorkerControl;
 use crate::driver::{Candidate, Driver};
-use crate::management::{ManagementEnd, Nvml};
+use crate::management::{ManagementEnd, Nvml, Share};
 use crate::quota::Allowance;
 
 /// What a worker is told on its command line.
@@ -33,6 +33,8 @@ pub struct WorkerOptions {
     pub parent: u32,
     /// Whether it serves NVML instead of CUDA.
     pub management: bool,
+    /// Of NVML, only these devices; empty means all.
+    pub devices: Vec<String>,
 }
 
 /// A worker before it can log: standard output and error belong to kernels from now on.
@@ -135,6 +137,10 @@ fn manage(prepared: Prepared) -> Result<(), ManagementEnd> {
         return Ok(());
     };
     let (session_id, descriptor) = (received.session, received.client);
+    let share = Share {
+        devices: prepared.options.devices,
+        allowance: received.allowance,
+    };
     let _span = tracing::info_span!("session", id = session_id).entered();
     let nvml = nvml
         .map_err(|error| tracing::info!(%error, "NVML is not answered"))
@@ -145,7 +151,7 @@ fn manage(prepared: Prepared) -> Result<(), ManagementEnd> {
         .spawn(move || watch(watched.as_fd(), None))?;
     let stream = from_descriptor(descriptor)?;
     welcome(&*stream, session_id, Snapshot::default())?;
-    crate::management::serve(nvml, prepared.control, stream)
+    crate::management::serve(nvml, prepared.control, share, stream)
 }
 
 fn start(candidate: &Candidate) -> Result<(&'static Driver, Snapshot), String> {
