@@ -32,6 +32,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, required = true, value_name = "URL", value_parser = listen_endpoint)]
     listen: Vec<Endpoint>,
 
+    /// Where to tell of the sessions, and nothing else, to whoever asks without a ticket: a
+    /// loopback address or a Unix socket; may be repeated
+    #[arg(long, value_name = "URL")]
+    status_listen: Vec<Endpoint>,
+
     /// What to execute calls on: auto (NVIDIA's driver where it has a device, else softgpu),
     /// softgpu, or the path of a libcuda.so.1
     #[arg(long, default_value = "auto", value_name = "DRIVER")]
@@ -113,6 +118,7 @@ impl ServeArgs {
         };
         let result = daemon::run(DaemonOptions {
             listen: self.listen,
+            status_listen: self.status_listen,
             insecure: self.insecure,
             tickets: (self.ticket_keys.zip(self.backend_id))
                 .map(|(keys, backend_id)| TicketOptions { keys, backend_id }),

@@ -63,19 +63,19 @@ impl Broker {
 
     /// Starts a daemon that takes this broker's tickets.
     pub fn daemon(&self) -> Daemon {
-        self.daemon_in(&[])
+        self.daemon_in(&[], &[])
     }
 
-    /// The same, with environment variables.
+    /// The same, with environment variables and more arguments.
     ///
     /// # Panics
     ///
     /// If it does not listen.
-    pub fn daemon_in(&self, environment: &[(&str, &str)]) -> Daemon {
+    pub fn daemon_in(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Daemon {
         let keys = self.keys();
         let keys = keys.to_str().expect("UTF-8");
-        let arguments = ["--ticket-keys", keys, "--backend-id", BACKEND_ID];
-        let daemon = Daemon::start_in(environment, &arguments);
+        let tickets = ["--ticket-keys", keys, "--backend-id", BACKEND_ID];
+        let daemon = Daemon::start_in(environment, &[&tickets, arguments].concat());
         self.plan.lock().endpoint = daemon.tcp();
         daemon
     }

@@ -4,6 +4,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use gvirtus_protocol::frame::CommandHeader;
 use gvirtus_protocol::handshake::{
@@ -72,7 +73,16 @@ impl Peer {
     ///
     /// The operating system's.
     pub fn unix(daemon: &Daemon) -> io::Result<Self> {
-        let stream = UnixStream::connect(daemon.socket())?;
+        Self::unix_at(daemon.socket())
+    }
+
+    /// Connects to another socket of a daemon.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub fn unix_at(socket: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(LIMIT))?;
         stream.set_write_timeout(Some(LIMIT))?;
         Ok(Self::Unix(stream))

@@ -166,6 +166,30 @@ fn a_session_tells_whose_it_is() {
 }
 
 #[test]
+fn the_status_is_told_without_a_ticket_where_it_is_offered() {
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
+    let socket = folder.path().join("status");
+    let broker = Broker::start();
+    let status = format!("unix://{}", socket.display());
+    let _daemon = broker.daemon_in(&[], &["--status-listen", &status]);
+    let connect = || Peer::unix_at(&socket).expect("it listens");
+    let mut watcher = connect();
+    watcher
+        .send(&with(Purpose::Status, Vec::new()))
+        .expect("open");
+    let welcome = watcher.answer().expect("welcome");
+    assert_eq!(welcome.snapshot.devices.len(), 1);
+    assert_eq!(watcher.picture().expect("answered").session_count, 0);
+    for purpose in [Purpose::Cuda, Purpose::Management] {
+        let mut client = connect();
+        let shown = broker.sign(&ticket("train", None));
+        client.send(&with(purpose, shown)).expect("open");
+        let refused = client.answer().expect_err("only the status").to_string();
+        assert!(refused.contains("only the status"), "{refused}");
+    }
+}
+
+#[test]
 fn a_program_waits_for_a_backend() {
     let broker = Broker::start();
     let mut waiting = session(&broker, "train", 32);

@@ -60,7 +60,7 @@ fn a_daemon_offers_what_it_sees_itself() {
 #[test]
 fn a_ticket_leaves_devices_out() {
     let broker = Broker::start();
-    let _daemon = broker.daemon_in(&[THREE]);
+    let _daemon = broker.daemon_in(&[THREE], &[]);
     broker.grant_devices(&[*b"gvirtus-softgpu2", *b"gvirtus-softgpu0"]);
     for (visible, buses) in [(None, &[3, 1][..]), (Some("1"), &[1]), (Some("2"), &[])] {
         let mut variables = vec![("GVIRTUS_TOKEN", "train:64")];

@@ -11,9 +11,12 @@ use crate::process;
 use crate::steps::Tally;
 use crate::workspace::Workspace;
 
-const PACKAGES: [&str; 3] = [
+/// The programs of a cluster and their tests. They are built together: fewer of them would make
+/// dependencies with fewer features, and compile these once more.
+const PACKAGES: [&str; 4] = [
     "gvirtus-cluster",
     "gvirtus-controlplane-tests",
+    "gvirtus-device-plugin",
     "gvirtus-webhook",
 ];
 const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);
@@ -30,12 +33,7 @@ pub(crate) fn step(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
         }
         Err(error) => return Err(error),
     };
-    let mut build = workspace.cargo();
-    build.args(["build", "--release", "--locked"]);
-    for package in PACKAGES {
-        build.args(["--package", package]);
-    }
-    process::require(&mut build, BUILD_LIMIT)?;
+    build(workspace)?;
     let release = workspace.release();
     let mut tests = Command::new(release.join("gvirtus-controlplane-tests"));
     tests
@@ -48,4 +46,14 @@ pub(crate) fn step(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
     let outcome = process::tee(&mut tests, LIMIT, |line| tally.add(line))?;
     ensure!(outcome.success(), "the control plane: {outcome}");
     Ok(())
+}
+
+/// Builds the programs of a cluster and their tests.
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
+    let mut build = workspace.cargo();
+    build.args(["build", "--release", "--locked"]);
+    for package in PACKAGES {
+        build.args(["--package", package]);
+    }
+    process::require(&mut build, BUILD_LIMIT)
 }

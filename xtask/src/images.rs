@@ -107,6 +107,16 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Vec<PathBu
                 .with_system(&[])?,
         ),
     ];
+    images.push((
+        "device-plugin",
+        "/usr/bin/gvirtus-device-plugin",
+        Contents::new(scratch.path())
+            .program(
+                "/usr/bin/gvirtus-device-plugin",
+                &release.join("gvirtus-device-plugin"),
+            )?
+            .with_system(&[])?,
+    ));
     if options.examples {
         let layers = example_programs(workspace, scratch.path())?;
         images.push(("examples", "/examples/matrix_multiply", layers));
@@ -146,6 +156,8 @@ fn build_cluster_programs(workspace: &Workspace) -> Result<()> {
     command.args(["build", "--release", "--locked"]).args([
         "--package",
         "gvirtus-cluster",
+        "--package",
+        "gvirtus-device-plugin",
         "--package",
         "gvirtus-webhook",
     ]);

@@ -45,15 +45,18 @@ const VARIANTS: [(&str, &[&str]); 3] = [
             "webhook.excludedNamespaces={one,two}",
             "webhook.endpoint=tcp://backend.example:9999",
             "labeler.enabled=false",
+            "devicePlugin.enabled=true",
+            "devicePlugin.aliases.k8s\\.amazonaws\\.com/vgpu=10",
         ],
     ),
 ];
 /// Values that the schema must refuse.
-const REFUSED: [&str; 4] = [
+const REFUSED: [&str; 5] = [
     "softgpu.enabld=true",
     "webhook.replicas=0",
     "webhook.endpoint=backend.example",
     "image.pullPolicy=Sometimes",
+    "devicePlugin.aliases.a/b=49",
 ];
 
 /// `cargo xtask manifests`.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::cache;
+use crate::control_plane;
 use crate::go_programs;
 use crate::manifests;
 use crate::node_images;
@@ -20,15 +21,16 @@ use crate::toolkit::cache_folder;
 use crate::workspace::Workspace;
 
 const TESTS: &str = "gvirtus-controlplane-tests";
-const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 const QUERY_LIMIT: Duration = Duration::from_secs(120);
 /// What a node without a GPU, and without a registry, changes in the chart.
-const VALUES: [&str; 4] = [
+const VALUES: [&str; 6] = [
     "softgpu.enabled=true",
     "softgpu.memoryMiB=512",
     "backend.resources.requests.memory=64Mi",
     "image.pullPolicy=Never",
+    "devicePlugin.enabled=true",
+    "devicePlugin.aliases.k8s\\.amazonaws\\.com/vgpu=10",
 ];
 
 /// What is not ours and has to be there.
@@ -49,10 +51,8 @@ pub(crate) fn step(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
         }
         Err(error) => return Err(error),
     };
+    control_plane::build(workspace)?;
     let images = node_images::build(workspace)?;
-    let mut build = workspace.cargo();
-    build.args(["build", "--release", "--locked", "--package", TESTS]);
-    process::require(&mut build, BUILD_LIMIT)?;
     let scratch = Scratch::temporary("node")?;
     let manifests = scratch.path().join("gvirtus.yaml");
     let text = manifests::render(&parts.helm, workspace, &VALUES)?;

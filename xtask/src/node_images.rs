@@ -54,6 +54,7 @@ fn busybox(workspace: &Workspace, container: &Path, scratch: &Path) -> Result<Ve
     let rounds = compiled(workspace, &Flavour::test_programs(workspace), "rounds")?;
     let mut contents = Contents::new(scratch)
         .program("/bin/echo", container)?
+        .program("/bin/env", container)?
         .program("/bin/vector_add", &example)?
         .program("/bin/rounds", &rounds)?;
     let libraries = images::system_libraries([example, rounds].iter())?;

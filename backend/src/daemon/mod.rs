@@ -23,7 +23,7 @@ pub use admission::TicketOptions;
 pub use workers::WorkerCommand;
 
 use crate::driver::DriverChoice;
-use serve::Service;
+use serve::{Door, Service};
 use workers::Workers;
 
 /// What a daemon is told on its command line.
@@ -31,6 +31,8 @@ use workers::Workers;
 pub struct DaemonOptions {
     /// Where to listen; TCP port 0 lets the operating system choose.
     pub listen: Vec<Endpoint>,
+    /// Where to tell of the sessions only, without a ticket: addresses of this machine.
+    pub status_listen: Vec<Endpoint>,
     /// Whether anybody who reaches the machine may use its devices.
     pub insecure: bool,
     /// Whose tickets clients have to show; none where whoever reaches the daemon may use it.
@@ -89,7 +91,8 @@ pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
 
 async fn serve_until_signal(options: DaemonOptions) -> Result<(), DaemonError> {
     let mut signals = Signals::new()?;
-    let listeners = bind(&options)?;
+    let listeners = bind(&options.listen, options.insecure)?;
+    let status_listeners = bind(&options.status_listen, false)?;
     let endpoints = listeners
         .iter()
         .map(Listener::endpoint)
@@ -100,9 +103,11 @@ async fn serve_until_signal(options: DaemonOptions) -> Result<(), DaemonError> {
         () = signals.next() => return Ok(()),
     };
     let service = Arc::new(Service::new(workers, options.tickets, options.sessions_max));
-    let accepting = listeners
-        .into_iter()
-        .map(|listener| service.accept(listener))
+    let clients = listeners.into_iter().map(|one| (one, Door::Clients));
+    let watchers = status_listeners.into_iter().map(|one| (one, Door::Status));
+    let accepting = clients
+        .chain(watchers)
+        .map(|(listener, door)| service.accept(listener, door))
         .collect::<Result<Vec<_>, _>>()?;
     tell_ready(&endpoints)?;
 
@@ -129,9 +134,8 @@ async fn serve_until_signal(options: DaemonOptions) -> Result<(), DaemonError> {
     Ok(())
 }
 
-fn bind(options: &DaemonOptions) -> Result<Vec<Listener>, DaemonError> {
-    options
-        .listen
+fn bind(endpoints: &[Endpoint], is_open: bool) -> Result<Vec<Listener>, DaemonError> {
+    endpoints
         .iter()
         .map(|endpoint| {
             let failed = |source| DaemonError::Bind {
@@ -140,7 +144,7 @@ fn bind(options: &DaemonOptions) -> Result<Vec<Listener>, DaemonError> {
             };
             let listener = Listener::bind(endpoint).map_err(failed)?;
             let bound = listener.endpoint()?;
-            if !bound.is_local() && !options.insecure {
+            if !bound.is_local() && !is_open {
                 return Err(DaemonError::Insecure(endpoint.clone()));
             }
             Ok(listener)

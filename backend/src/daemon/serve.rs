@@ -37,6 +37,15 @@ pub(super) struct Service {
     next_session: AtomicU64,
 }
 
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// Everything, for whoever is admitted.
+    Clients,
+    /// Telling of the sessions, to whoever reaches it.
+    Status,
+}
+
 /// A connection that a worker can inherit.
 trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// The socket, blocking again.
@@ -78,7 +87,11 @@ impl Service {
     }
 
     /// Accepts clients in a task of its own, which owns the listener.
-    pub(super) fn accept(self: &Arc<Self>, listener: Listener) -> io::Result<JoinHandle<()>> {
+    pub(super) fn accept(
+        self: &Arc<Self>,
+        listener: Listener,
+        door: Door,
+    ) -> io::Result<JoinHandle<()>> {
         let service = Arc::clone(self);
         match listener {
             Listener::Tcp(listener) => {
@@ -89,7 +102,7 @@ impl Service {
                         let permit = service.handshake_permit().await;
                         let accepted = listener.accept().await;
                         let accepted = accepted.map(|(stream, peer)| (stream, peer.to_string()));
-                        service.accepted(accepted, permit).await;
+                        service.accepted(accepted, door, permit).await;
                     }
                 }))
             }
@@ -102,7 +115,7 @@ impl Service {
                         let permit = service.handshake_permit().await;
                         let accepted = listener.accept().await;
                         let accepted = accepted.map(|(stream, _)| (stream, "unix".to_owned()));
-                        service.accepted(accepted, permit).await;
+                        service.accepted(accepted, door, permit).await;
                     }
                 }))
             }
@@ -134,12 +147,13 @@ impl Service {
     async fn accepted(
         self: &Arc<Self>,
         accepted: io::Result<(impl Connection, String)>,
+        door: Door,
         permit: OwnedSemaphorePermit,
     ) {
         match accepted {
             Ok((stream, peer)) => {
                 let service = Arc::clone(self);
-                tokio::spawn(async move { service.connection(stream, peer, permit).await });
+                tokio::spawn(async move { service.connection(stream, peer, door, permit).await });
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -152,6 +166,7 @@ impl Service {
         self: Arc<Self>,
         mut stream: impl Connection,
         peer: String,
+        door: Door,
         handshake: OwnedSemaphorePermit,
     ) {
         let hello = match read_hello(&mut stream).await {
@@ -168,6 +183,14 @@ impl Service {
         drop(handshake);
         if hello.purpose == Purpose::Ticket {
             let reason = "this is a backend, not a broker: write tcp:// instead of broker://";
+            tracing::info!(peer, reason, "refused");
+            return refuse(&mut stream, reason).await;
+        }
+        if door == Door::Status {
+            if hello.purpose == Purpose::Status {
+                return self.status.serve(&mut stream, &peer).await;
+            }
+            let reason = "only the status of this backend is told here";
             tracing::info!(peer, reason, "refused");
             return refuse(&mut stream, reason).await;
         }

@@ -12,6 +12,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 use super::machine::{Machine, NODE_NAME};
+use super::parts;
 use super::pods::{self, EXAMPLES};
 use crate::objects;
 use crate::wait::until;
@@ -26,11 +27,12 @@ const FIRST: &str = "the first round is done";
 const FIRST_KERNELS: usize = 5;
 const BUSYBOX: &str = "busybox:1.37";
 
-pub(crate) const NAMES: [&str; 12] = [
+pub(super) const NAMES: [&str; 13] = [
     "the_node_is_ready",
     "containerd_imports_the_images",
     "the_chart_runs_as_it_is",
     "a_labelled_node_runs_a_backend",
+    "the_node_offers_parts_of_its_gpu",
     "a_pod_prints_what_its_program_computed",
     "the_first_kernel_follows_a_pods_creation",
     "each_container_of_a_pod_has_a_gpu",
@@ -41,12 +43,13 @@ pub(crate) const NAMES: [&str; 12] = [
     "a_restarted_kubelet_disturbs_no_program",
 ];
 
-pub(crate) async fn run(name: &str, machine: &mut Machine) -> Result<()> {
+pub(super) async fn run(name: &str, machine: &mut Machine) -> Result<()> {
     match name {
         "the_node_is_ready" => ready(machine).await,
         "containerd_imports_the_images" => import(machine),
         "the_chart_runs_as_it_is" => chart(machine).await,
         "a_labelled_node_runs_a_backend" => backend(machine).await,
+        "the_node_offers_parts_of_its_gpu" => parts::offered(machine, "parts").await,
         "a_pod_prints_what_its_program_computed" => single(machine).await,
         "the_first_kernel_follows_a_pods_creation" => first_kernel(machine).await,
         "each_container_of_a_pod_has_a_gpu" => containers(machine).await,
@@ -257,7 +260,9 @@ async fn restarted(machine: &mut Machine) -> Result<()> {
     );
     let after = pods::labelled("next", EXAMPLES, &["/examples/fft"]);
     let name = pods::create(&machine.client(), &after).await?;
-    pods::require(&pods, &name, &[("program", "ok fft")]).await
+    pods::require(&pods, &name, &[("program", "ok fft")]).await?;
+    // The plugin has found the new kubelet.
+    parts::offered(machine, "parts-again").await
 }
 
 /// Applies an example and returns the name of what it makes.

@@ -181,6 +181,8 @@ disabled_plugins = [
     "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
     "io.containerd.snapshotter.v1.zfs", "io.containerd.nri.v1.nri",
 ]
+[plugins."io.containerd.internal.v1.opt"]
+path = "{optional}"
 [plugins."io.containerd.cri.v1.images".pinned_images]
 sandbox = "{PAUSE}"
 [plugins."io.containerd.cri.v1.runtime"]
@@ -196,6 +198,7 @@ runtime_type = "io.containerd.runc.v2"
 BinaryName = "{runc}"
 SystemdCgroup = false
 "#,
+        optional = folder.join("optional").display(),
         plugins = arguments.network_plugins.display(),
         network = folder.join("network").display(),
         runc = arguments.runc.display(),

@@ -8,6 +8,7 @@ mod checks;
 mod dns;
 mod machine;
 mod network;
+mod parts;
 mod pods;
 mod sandbox;
 mod services;

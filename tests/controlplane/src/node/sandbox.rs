@@ -11,12 +11,23 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
+use super::network::command;
+
 const POLL: Duration = Duration::from_millis(50);
 /// How long the kernel may take to end what was killed.
 const END_LIMIT: Duration = Duration::from_secs(20);
 const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
-/// Folders that a node's programs write to, whatever they are told.
-const COVERED: [&str; 4] = ["/run", "/var/lib", "/var/log", "/opt"];
+/// Folders in which a node's programs make others, whatever they are told.
+const OVERLAID: [&str; 3] = ["/run", "/var/lib", "/var/log"];
+/// Folders of those others, where the machine's own node may have its files.
+const HIDDEN: [&str; 6] = [
+    "/run/containerd",
+    "/var/lib/cni",
+    "/var/lib/containerd",
+    "/var/lib/kubelet",
+    "/var/log/containers",
+    "/var/log/pods",
+];
 
 /// What the program in the namespaces knows of the one that made them: `FOLDER:GROUP`.
 #[derive(Clone, Debug)]
@@ -102,15 +113,28 @@ impl Drop for Sandbox {
     }
 }
 
-/// Puts private folders where a node's programs write to. To be called in the namespaces.
-pub(crate) fn cover(folder: &Path) -> Result<()> {
+/// Lets a node's programs write where they always do, and keeps it in `folder`: the machine's files
+/// stay what they are, and can be read. To be called in the namespaces.
+pub(super) fn cover(folder: &Path) -> Result<()> {
     // kubelet shares mounts with containers; nothing of it reaches the machine's own namespace.
-    super::network::command("mount", &["--make-rshared", "/"])?;
-    for place in COVERED {
-        let private = folder.join(place.trim_start_matches('/').replace('/', "-"));
-        fs::create_dir_all(&private)?;
-        let private = private.display().to_string();
-        super::network::command("mount", &["--bind", &private, place])?;
+    command("mount", &["--make-rshared", "/"])?;
+    let private = |place: &str| folder.join(place.trim_start_matches('/').replace('/', "-"));
+    for place in OVERLAID {
+        let [upper, work] = ["upper", "work"].map(|name| private(place).join(name));
+        fs::create_dir_all(&upper)?;
+        fs::create_dir_all(&work)?;
+        let layers = format!(
+            "lowerdir={place},upperdir={},workdir={}",
+            upper.display(),
+            work.display()
+        );
+        command("mount", &["-t", "overlay", "-o", &layers, "overlay", place])?;
+    }
+    for place in HIDDEN {
+        let empty = private(place);
+        fs::create_dir_all(&empty)?;
+        fs::create_dir_all(place)?;
+        command("mount", &["--bind", &empty.display().to_string(), place])?;
     }
     Ok(())
 }
