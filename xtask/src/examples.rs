@@ -254,7 +254,7 @@ impl Job {
 }
 
 /// What a source asks for itself, in a line `// nvcc: -lfoo`.
-fn own_flags(text: &str) -> Vec<String> {
+pub(crate) fn own_flags(text: &str) -> Vec<String> {
     text.lines()
         .filter_map(|line| line.strip_prefix("// nvcc:"))
         .flat_map(str::split_whitespace)
@@ -263,7 +263,7 @@ fn own_flags(text: &str) -> Vec<String> {
 }
 
 /// A flag that names a source means one in the example's folder.
-fn resolve(flag: &str, folder: &Path) -> String {
+pub(crate) fn resolve(flag: &str, folder: &Path) -> String {
     match flag.ends_with(".cu") {
         true => folder.join(flag).display().to_string(),
         false => flag.to_owned(),
@@ -271,7 +271,7 @@ fn resolve(flag: &str, folder: &Path) -> String {
 }
 
 /// The files in the folder that has an example's name, sorted.
-fn further_files(source: &Path) -> Vec<PathBuf> {
+pub(crate) fn further_files(source: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(source.with_extension(""));
     let mut files: Vec<PathBuf> = entries
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
@@ -281,14 +281,14 @@ fn further_files(source: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn sources(workspace: &Workspace, folder: &str) -> Result<Vec<PathBuf>> {
+pub(crate) fn sources(workspace: &Workspace, folder: &str) -> Result<Vec<PathBuf>> {
     let sources = with_extension(workspace, folder, &["cu"])?;
     ensure!(!sources.is_empty(), "there is no .cu file in {folder}/");
     Ok(sources)
 }
 
 /// All programs include from the examples' folder only.
-fn headers(workspace: &Workspace) -> Result<Vec<Vec<u8>>> {
+pub(crate) fn headers(workspace: &Workspace) -> Result<Vec<Vec<u8>>> {
     with_extension(workspace, EXAMPLES, &["cuh", "h", "hpp"])?
         .iter()
         .map(|path| fs::read(path).with_context(|| format!("cannot read {}", path.display())))

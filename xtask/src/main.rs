@@ -24,6 +24,7 @@ mod nvidia_runtimes;
 mod nvidia_smi;
 mod nvml;
 mod oci;
+mod older_programs;
 mod older_releases;
 mod process;
 mod product;

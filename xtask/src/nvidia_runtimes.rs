@@ -14,6 +14,8 @@ pub(crate) struct NvidiaRuntime {
     /// Holds the library.
     pub(crate) folder: PathBuf,
     pub(crate) library: PathBuf,
+    /// Of the runtime.
+    pub(crate) version: &'static str,
     /// For `-I`.
     pub(crate) headers: Vec<PathBuf>,
 }
@@ -26,21 +28,21 @@ impl NvidiaRuntime {
             12 => ("12.9.79", include_str!("../assets/cuda-runtimes/12.txt")),
             _ => ("13.5.37", include_str!("../assets/cuda-runtimes/13.txt")),
         };
-        let place = toolkit::cache_folder()?.join(format!("cudart-{version}"));
+        let place = toolkit::cache_folder()?.join(format!("cuda-runtime-{version}"));
         let what = format!(
             "Installing NVIDIA's {} from PyPI into {}, once.",
             release.soname(),
             place.display()
         );
         toolkit::install_packages(&place, requirements, &what, |site| {
-            let library = Self::below(site, release).library;
+            let library = Self::below(site, release, version).library;
             ensure!(library.exists(), "there is no {}", library.display());
             Ok(())
         })?;
-        Ok(Self::below(&place, release))
+        Ok(Self::below(&place, release, version))
     }
 
-    fn below(site: &Path, release: Release) -> Self {
+    fn below(site: &Path, release: Release, version: &'static str) -> Self {
         let home = match release.0 {
             11 | 12 => site.join("nvidia/cuda_runtime"),
             _ => site.join("nvidia/cu13"),
@@ -49,7 +51,12 @@ impl NvidiaRuntime {
         Self {
             library: folder.join(release.soname()),
             folder,
-            headers: vec![home.join("include"), site.join("nvidia/cuda_nvcc/include")],
+            version,
+            headers: vec![
+                home.join("include"),
+                site.join("nvidia/cuda_nvcc/include"),
+                site.join("nvidia/cuda_cccl/include"),
+            ],
         }
     }
 }

@@ -92,6 +92,15 @@ impl Backend {
 
     /// The same on this driver.
     pub(crate) fn start_on(gvirtus: &Path, driver: &str) -> Result<Self> {
+        Self::start_in(gvirtus, driver, &[])
+    }
+
+    /// The same with these variables.
+    pub(crate) fn start_in(
+        gvirtus: &Path,
+        driver: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let scratch = Scratch::temporary("backend")?;
         let socket = scratch.path().join("backend.sock");
         let log = scratch.path().join("log");
@@ -101,6 +110,7 @@ impl Backend {
             Command::new(gvirtus)
                 .args(["serve", "--driver", driver, "--listen", &endpoint])
                 .env_remove("GVIRTUS_ENDPOINT")
+                .envs(variables.iter().copied())
                 .stdout(output.try_clone().context("cannot share the log")?)
                 .stderr(output),
         )?;

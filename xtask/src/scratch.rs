@@ -4,6 +4,7 @@
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -29,9 +30,11 @@ impl Scratch {
         Ok(Self(path))
     }
 
-    /// A folder of this process in the system's temporary folder.
+    /// A new folder of this process in the system's temporary folder.
     pub(crate) fn temporary(purpose: &str) -> Result<Self> {
-        let name = format!("gvirtus-{purpose}-{}", std::process::id());
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("gvirtus-{purpose}-{}-{number}", std::process::id());
         Self::create(std::env::temp_dir().join(name))
     }
 
@@ -72,6 +75,13 @@ pub(crate) fn lock(path: &Path, holder: &str) -> Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn temporary_folders_are_different() {
+        let [one, other] = [(); 2].map(|()| Scratch::temporary("test").expect("created"));
+        assert_ne!(one.path(), other.path());
+        assert!(one.path().exists() && other.path().exists());
+    }
 
     #[test]
     fn a_folder_replaces_what_was_left_and_goes_away() {
