@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::budget;
 use crate::cache;
 use crate::process;
 use crate::toolkit::cache_folder;
@@ -148,7 +149,9 @@ fn go() -> Result<Command> {
 fn build(program: &Path, command: impl FnOnce(&Path) -> Result<Command>) -> Result<()> {
     let announcement = format!("Building {}, once: minutes.", program.display());
     cache::once(program, &announcement, |folder| {
-        process::require(&mut command(folder)?, BUILD_LIMIT)
+        let limit = budget::grant(BUILD_LIMIT)
+            .context("this run has no time left for it; the next one begins with it")?;
+        process::require(&mut command(folder)?, limit)
             .context("what has been compiled is kept for the next try")?;
         let built = folder.join(program.file_name().unwrap_or_default());
         ensure!(built.exists(), "{} was not built", built.display());

@@ -21,11 +21,13 @@ use crate::nvidia_runtimes::NvidiaRuntime;
 use crate::process::{self, Stream};
 use crate::toolkit::{self, Toolkit};
 use crate::workspace::Workspace;
-use crate::{cache, scratch::Scratch};
+use crate::{budget, cache, scratch::Scratch};
 
 /// Of the GPU that is told by a source that asks for none.
 const ARCHITECTURE: &str = "75";
 const LIMIT: Duration = Duration::from_secs(10 * 60);
+/// More than most sources take.
+const USUAL: Duration = Duration::from_secs(30);
 /// The files in a cache entry: there is one of them.
 const PROGRAM: &str = "program";
 const REFUSAL: &str = "refusal";
@@ -47,6 +49,8 @@ pub(crate) enum Compiled {
     Program(PathBuf),
     /// What the compiler said.
     Refused(String),
+    /// This run of all tests has no time left for it.
+    Postponed,
 }
 
 impl<'a> OlderCompiler<'a> {
@@ -88,6 +92,9 @@ impl<'a> OlderCompiler<'a> {
                 self.release.0,
                 self.key(source, &flags)?
             ));
+        if !place.exists() && budget::grant(USUAL).is_none() {
+            return Ok(Compiled::Postponed);
+        }
         let announcement = format!("  {name} with CUDA {}", self.release.0);
         cache::once(&place, &announcement, |scratch| {
             let entry = scratch.join("entry");

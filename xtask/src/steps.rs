@@ -9,8 +9,8 @@ use crate::process;
 use crate::terminal::{self, strong, verdict};
 use crate::workspace::Workspace;
 use crate::{
-    control_plane, cupy, demo, differential, dist, examples, fuzz, machine_code, manifests, node,
-    numba, nvml, older_releases, product, runtime_symbols, tidy,
+    budget, control_plane, cupy, demo, differential, dist, examples, fuzz, machine_code, manifests,
+    node, numba, nvml, older_releases, product, runtime_symbols, tidy,
 };
 
 /// Longer than any step takes from an empty build folder on two cores.
@@ -90,28 +90,12 @@ const STEPS: [Step; 22] = [
         action: Action::Suite("test --only runtime-symbols", runtime_symbols::step),
     },
     Step {
-        name: "older-releases",
-        action: Action::Suite("test --only older-releases", older_releases::step),
-    },
-    Step {
         name: "end-to-end",
         action: Action::CargoTest("cargo test --locked --release --package gvirtus-tests"),
     },
     Step {
         name: "nvml",
         action: Action::Suite("test --only nvml", nvml::step),
-    },
-    Step {
-        name: "manifests",
-        action: Action::Suite("test --only manifests", manifests::step),
-    },
-    Step {
-        name: "control-plane",
-        action: Action::Suite("test --only control-plane", control_plane::step),
-    },
-    Step {
-        name: "node",
-        action: Action::Suite("test --only node", node::step),
     },
     Step {
         name: "numba",
@@ -141,6 +125,22 @@ const STEPS: [Step; 22] = [
     Step {
         name: "dist",
         action: Action::Task("dist --check", dist::check),
+    },
+    Step {
+        name: "older-releases",
+        action: Action::Suite("test --only older-releases", older_releases::step),
+    },
+    Step {
+        name: "manifests",
+        action: Action::Suite("test --only manifests", manifests::step),
+    },
+    Step {
+        name: "control-plane",
+        action: Action::Suite("test --only control-plane", control_plane::step),
+    },
+    Step {
+        name: "node",
+        action: Action::Suite("test --only node", node::step),
     },
 ];
 
@@ -247,6 +247,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         return Ok(());
     }
     let steps = select(&options.only)?;
+    if options.only.is_empty() {
+        budget::begin();
+    }
     let start = Instant::now();
     let mut tally = Tally::default();
     let mut done = Vec::new();
