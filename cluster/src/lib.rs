@@ -6,5 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod broker;
 pub mod labeler;
+pub mod lease;
+pub mod limits;
 pub mod placement;

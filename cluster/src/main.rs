@@ -3,13 +3,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use gvirtus_cluster::broker::{self, Options};
 use gvirtus_cluster::labeler;
-use gvirtus_kubernetes::{Signals, client, start_log, start_tls};
+use gvirtus_kubernetes::{Policy, Signals, client, start_log, start_tls};
 
 /// Parts of GVirtuS that run in a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -37,11 +39,50 @@ enum Part {
             value_parser = clap::value_parser!(u64).range(1..))]
         interval_s: u64,
     },
+
+    /// Says which backend a program uses
+    ///
+    /// Of several replicas the holder of the Lease gvirtus-broker works. It removes the scheduling
+    /// gates of pods once there is room, and writes GpuSessions.
+    Broker {
+        /// Where clients ask
+        #[arg(long, default_value = "0.0.0.0:34568", value_name = "ADDRESS")]
+        listen: SocketAddr,
+
+        /// Where /healthz, /readyz and /metrics are served, in the clear
+        #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+        health_listen: SocketAddr,
+
+        /// The namespace of backends, Lease, Secret and ConfigMap
+        #[arg(
+            long,
+            env = "GVIRTUS_NAMESPACE",
+            default_value = "gvirtus-system",
+            value_name = "NAME"
+        )]
+        namespace: String,
+
+        /// This replica's pod, which is labelled while it leads
+        #[arg(long, env = "GVIRTUS_POD_NAME", value_name = "NAME")]
+        pod: Option<String>,
+
+        /// How to choose where neither pod nor namespace says:
+        /// least-loaded, nearest, binpack, spread or random
+        #[arg(long, default_value = "least-loaded", value_name = "POLICY")]
+        policy: Policy,
+
+        /// Writes the log as one JSON object a line
+        #[arg(long)]
+        log_json: bool,
+    },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_log(false);
+    start_log(matches!(
+        arguments.part,
+        Part::Broker { log_json: true, .. }
+    ));
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -56,10 +97,28 @@ async fn run(arguments: Arguments) -> Result<()> {
     start_tls()?;
     let mut signals = Signals::new()?;
     let client = client().await?;
-    let Part::Labeler { interval_s } = arguments.part;
-    tokio::select! {
-        () = labeler::run(client, Duration::from_secs(interval_s)) => {}
-        () = signals.received() => {}
+    match arguments.part {
+        Part::Labeler { interval_s } => tokio::select! {
+            () = labeler::run(client, Duration::from_secs(interval_s)) => {}
+            () = signals.received() => {}
+        },
+        Part::Broker {
+            listen,
+            health_listen,
+            namespace,
+            pod,
+            policy,
+            log_json: _,
+        } => {
+            let options = Options {
+                listen,
+                health_listen,
+                namespace,
+                pod,
+                policy,
+            };
+            broker::run(client, options, signals).await?;
+        }
     }
     Ok(())
 }

@@ -12,5 +12,5 @@ mod request;
 
 pub use health::{Health, serve_health};
 pub use policy::{Policy, UnknownPolicy};
-pub use program::{Signals, client, listen, start_log, start_tls};
+pub use program::{Signals, client, listen, random, start_log, start_tls};
 pub use request::{Request, RequestError};

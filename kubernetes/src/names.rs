@@ -76,7 +76,7 @@ pub const ENDPOINT: &str = "GVIRTUS_ENDPOINT";
 /// How an endpoint begins that names a broker, which names a backend.
 pub const BROKER_SCHEME: &str = "broker://";
 /// The token's path.
-pub const TOKEN_FILE: &str = "GVIRTUS_SERVICE_ACCOUNT_TOKEN_FILE";
+pub const TOKEN_FILE: &str = "GVIRTUS_TOKEN_FILE";
 /// What the container may have, as [`crate::Request`] writes it; set by the webhook alone.
 pub const REQUEST: &str = "GVIRTUS_REQUEST";
 /// The container's name.

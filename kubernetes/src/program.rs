@@ -82,3 +82,15 @@ impl Signals {
         }
     }
 }
+
+/// Random bytes that nobody can guess.
+///
+/// # Errors
+/// Where the operating system has none.
+pub fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let filled = provider.secure_random.fill(&mut bytes);
+    filled.map_err(|_| anyhow!("there are no random numbers"))?;
+    Ok(bytes)
+}

@@ -115,9 +115,11 @@ impl Request {
         *self == Self::default()
     }
 
-    /// Whole devices, which nobody else uses meanwhile.
+    /// Whole devices, which nobody else uses meanwhile: a number of devices without parts of them,
+    /// or all their compute.
     pub fn is_whole(&self) -> bool {
-        self.count.is_some() && self.memory_mib.is_none() && self.percent.is_none()
+        let is_all = |percent: NonZero<u8>| u64::from(percent.get()) == PERCENT_MAX;
+        self.memory_mib.is_none() && self.percent.map_or(self.count.is_some(), is_all)
     }
 
     /// Memory of each device in bytes.

@@ -195,9 +195,11 @@ fn equip(
         (TOKEN_FILE, format!("{TOKEN_FOLDER}/token")),
         (CONTAINER_NAME, container.name.clone()),
     ];
+    // Only a broker may see the token.
+    let asks_broker = resources::asks_broker(container, settings);
     // What the user has set stays: a container may have a backend of its own.
     for (name, value) in plain {
-        if !has(name) {
+        if !has(name) && (asks_broker || name != TOKEN_FILE) {
             editor.push(&env, json!({"name": name, "value": value}));
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `cargo xtask test --only control-plane`: manifests and webhook on a real control plane.
+//! `cargo xtask test --only control-plane`: manifests, webhook and broker on a real control plane.
 
 use std::process::Command;
 use std::time::Duration;
@@ -13,10 +13,12 @@ use crate::workspace::Workspace;
 
 /// The programs of a cluster and their tests. They are built together: fewer of them would make
 /// dependencies with fewer features, and compile these once more.
-const PACKAGES: [&str; 4] = [
+const PACKAGES: [&str; 6] = [
+    "gvirtus",
     "gvirtus-cluster",
     "gvirtus-controlplane-tests",
     "gvirtus-device-plugin",
+    "gvirtus-softgpu",
     "gvirtus-webhook",
 ];
 const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);

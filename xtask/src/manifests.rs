@@ -25,7 +25,8 @@ const VERSIONS: [&str; 2] = ["28", "37"];
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Values that change what is rendered.
-const VARIANTS: [(&str, &[&str]); 3] = [
+const VARIANTS: [(&str, &[&str]); 4] = [
+    ("no-broker", &["broker.enabled=false"]),
     (
         "softgpu",
         &["softgpu.enabled=true", "networkPolicy.enabled=false"],
@@ -44,6 +45,10 @@ const VARIANTS: [(&str, &[&str]); 3] = [
             "webhook.tolerations[0].operator=Exists",
             "webhook.excludedNamespaces={one,two}",
             "webhook.endpoint=tcp://backend.example:9999",
+            "webhook.translateResources=false",
+            "webhook.schedulingGate=false",
+            "broker.policy=nearest",
+            "broker.tolerations[0].operator=Exists",
             "labeler.enabled=false",
             "devicePlugin.enabled=true",
             "devicePlugin.aliases.k8s\\.amazonaws\\.com/vgpu=10",
@@ -51,7 +56,8 @@ const VARIANTS: [(&str, &[&str]); 3] = [
     ),
 ];
 /// Values that the schema must refuse.
-const REFUSED: [&str; 5] = [
+const REFUSED: [&str; 6] = [
+    "broker.policy=fastest",
     "softgpu.enabld=true",
     "webhook.replicas=0",
     "webhook.endpoint=backend.example",

@@ -17,6 +17,17 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ $root.Values.image.registry }}/gvirtus-{{ index . 1 }}:{{ $root.Values.image.tag | default $root.Chart.AppVersion }}
 {{- end -}}
 
+{{/* GVIRTUS_ENDPOINT of the pods. */}}
+{{- define "gvirtus.endpoint" -}}
+{{- if .Values.webhook.endpoint -}}
+{{ .Values.webhook.endpoint }}
+{{- else if .Values.broker.enabled -}}
+broker://gvirtus-broker.{{ .Release.Namespace }}.svc:34568
+{{- else -}}
+tcp://gvirtus-backend.{{ .Release.Namespace }}.svc:34567
+{{- end -}}
+{{- end -}}
+
 {{- define "gvirtus.pullSecrets" -}}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::order::{self, Rank};
 use super::reason::Unplaced;
-use super::{Backend, Choice, Demand, Device, Share, State};
+use super::{Backend, Choice, Demand, Device, PERCENT_MAX, Share, State};
 
 /// Chooses a backend that has room for the demand. The order of `backends` makes no difference;
 /// where several are equal, `seed` decides.
@@ -74,13 +74,15 @@ fn choice(backend: &Backend, chosen: &[&Device], demand: &Demand) -> Choice {
     let request = &demand.request;
     let is_chosen = |device: &&Device| chosen.iter().any(|other| other.uuid == device.uuid);
     let devices = backend.devices.iter().filter(is_chosen);
+    let percent = request.percent.map(std::num::NonZero::get);
+    let is_whole = request.is_whole();
     Choice {
         backend: backend.id.clone(),
         share: Share {
             devices: devices.map(|device| device.uuid).collect(),
             memory_bytes: request.memory_bytes(),
-            percent: request.percent.map(std::num::NonZero::get),
-            is_whole: request.is_whole(),
+            percent: if is_whole { Some(PERCENT_MAX) } else { percent },
+            is_whole,
         },
     }
 }

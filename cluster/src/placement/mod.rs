@@ -14,6 +14,8 @@ mod reason;
 mod tests;
 
 use std::fmt;
+use std::num::NonZero;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use gvirtus_kubernetes::{Policy, Request};
@@ -22,7 +24,7 @@ pub use choose::choose;
 pub use reason::Unplaced;
 
 /// All compute time of a device.
-pub const PERCENT_MAX: u32 = 100;
+pub const PERCENT_MAX: u8 = 100;
 
 /// A device's UUID, as CUDA says it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,7 +82,7 @@ pub struct Device {
     /// Memory that shares have of it, used or not.
     pub granted_memory_bytes: u64,
     /// Compute that shares have of it.
-    pub granted_percent: u32,
+    pub granted_percent: u8,
     /// Whether somebody has it whole.
     pub is_whole: bool,
     /// Who uses it, or may.
@@ -144,7 +146,7 @@ impl Device {
             return self.users == 0;
         }
         let memory = request.memory_bytes().unwrap_or(0);
-        let percent = request.percent.map_or(0, |percent| percent.get().into());
+        let percent = request.percent.map_or(0, NonZero::get);
         !self.is_whole && memory <= self.free_memory_bytes() && percent <= self.free_percent()
     }
 
@@ -154,7 +156,7 @@ impl Device {
     }
 
     /// Compute that no share has.
-    pub const fn free_percent(&self) -> u32 {
+    pub const fn free_percent(&self) -> u8 {
         PERCENT_MAX.saturating_sub(self.granted_percent)
     }
 
@@ -167,8 +169,17 @@ impl Device {
         } else {
             let memory = share.memory_bytes.unwrap_or(0);
             self.granted_memory_bytes = self.granted_memory_bytes.saturating_add(memory);
-            self.granted_percent += share.percent.map_or(0, u32::from);
+            // A sum over the device is a mistake of who reports it, and leaves no room.
+            let percent = share.percent.unwrap_or(0);
+            self.granted_percent = self.granted_percent.saturating_add(percent);
         }
+    }
+}
+
+impl Share {
+    /// Whether it takes what others leave.
+    pub const fn is_unlimited(&self) -> bool {
+        self.memory_bytes.is_none() && self.percent.is_none()
     }
 }
 
@@ -202,6 +213,23 @@ impl fmt::Display for Uuid {
             part.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         }
         Ok(())
+    }
+}
+
+/// A text that is no UUID of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no UUID of a device")]
+pub struct NoUuid;
+
+impl FromStr for Uuid {
+    type Err = NoUuid;
+
+    fn from_str(text: &str) -> Result<Self, NoUuid> {
+        let digits: String = text.chars().filter(|c| c.is_ascii_hexdigit()).collect();
+        let digits = text.starts_with("GPU-").then_some(digits).ok_or(NoUuid)?;
+        let number = u128::from_str_radix(&digits, 16).map_err(|_| NoUuid)?;
+        let uuid = Self(number.to_be_bytes());
+        (uuid.to_string() == text).then_some(uuid).ok_or(NoUuid)
     }
 }
 

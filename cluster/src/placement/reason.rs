@@ -20,7 +20,7 @@ pub struct Unplaced {
     /// Ready ones that would do if less were granted.
     taken: usize,
     free_memory_bytes: u64,
-    free_percent: u32,
+    free_percent: u8,
 }
 
 impl Unplaced {
@@ -39,6 +39,11 @@ impl Unplaced {
             }
         }
         reason
+    }
+
+    /// Why this one backend is no choice.
+    pub fn of(backend: &Backend, request: &Request) -> Self {
+        Self::new(std::iter::once(backend), request)
     }
 
     fn add_ready(&mut self, backend: &Backend) {

@@ -240,7 +240,7 @@ fn assert_within_capacity(backends: &[Backend], choices: &[Choice]) {
                 .map(u32::from)
                 .sum();
             assert!(memory <= device.memory_bytes);
-            assert!(percent <= PERCENT_MAX);
+            assert!(percent <= u32::from(PERCENT_MAX));
             assert!(users.len() <= 1 || users.iter().all(|share| !share.is_whole));
             assert_eq!(usize::try_from(device.users), Ok(users.len()));
         }

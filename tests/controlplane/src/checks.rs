@@ -19,7 +19,7 @@ const SCHEDULE_LIMIT: Duration = Duration::from_secs(60);
 /// Pods that are created at once.
 const MANY: usize = 200;
 
-pub(crate) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 11] = [
     "every_manifest_is_accepted_strictly",
     "the_webhook_registers_itself_with_the_rights_of_its_account",
     "the_examples_are_given_what_they_need",
@@ -31,8 +31,9 @@ pub(crate) const NAMES: [&str; 12] = [
     "two_replicas_share_an_authority",
     "a_webhook_that_is_down_refuses_labelled_pods_only",
     "a_lost_secret_is_made_again",
-    "a_pod_waits_for_a_node_that_the_labeler_labels",
 ];
+/// What needs the broker, which opens the gates of pods.
+pub(crate) const LAST: [&str; 1] = ["a_pod_waits_for_a_node_that_the_labeler_labels"];
 
 pub(crate) async fn run(name: &str, world: &mut World) -> Result<()> {
     match name {
@@ -144,6 +145,7 @@ async fn refusals(world: &mut World) -> Result<()> {
             "write one of least-loaded",
         ),
         ("gvirtus.io/backend", "gpu-1", "remove it"),
+        ("gvirtus.io/devices", "GPU-0", "remove it"),
         ("gvirtus.io/injected", "00", "remove the annotation"),
     ] {
         let mut pod = objects::pod("refused", true)?;
@@ -157,6 +159,16 @@ async fn refusals(world: &mut World) -> Result<()> {
             "{text}"
         );
     }
+    let mut pod = serde_json::to_value(objects::pod("refused", true)?)?;
+    pod["spec"]["containers"][0]["env"] =
+        json!([{"name": "GVIRTUS_REQUEST", "value": "gpu-memory=1"}]);
+    let pod: Pod = serde_json::from_value(pod)?;
+    let created = world.pods().create(&PostParams::default(), &pod).await;
+    let error = created.err().context("GVIRTUS_REQUEST was accepted")?;
+    ensure!(
+        error.to_string().contains("GVirtuS alone writes"),
+        "{error}"
+    );
     Ok(())
 }
 

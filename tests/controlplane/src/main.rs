@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a program for people at a terminal")]
 
+mod broker;
 mod checks;
 mod cluster;
 mod node;
@@ -47,7 +48,7 @@ struct Parts {
     /// The folder with etcd, kube-apiserver and kube-scheduler
     #[arg(long)]
     programs: PathBuf,
-    /// The folder with gvirtus-webhook and gvirtus-cluster
+    /// The folder with gvirtus, gvirtus-webhook and gvirtus-cluster
     #[arg(long)]
     product: PathBuf,
     /// The folder of this repository
@@ -93,8 +94,17 @@ async fn all(parts: &Parts) -> Result<bool> {
     cluster::check_programs(&parts.programs, &PROGRAMS)?;
     let mut world = World::start(&parts.programs, &parts.product, &parts.repository).await?;
     let (mut passed, mut failed) = (0, 0);
-    for name in checks::NAMES {
-        match checks::run(name, &mut world).await {
+    let names = checks::NAMES
+        .iter()
+        .chain(&broker::NAMES)
+        .chain(&checks::LAST);
+    for name in names {
+        let result = if broker::NAMES.contains(name) {
+            broker::run(name, &mut world).await
+        } else {
+            checks::run(name, &mut world).await
+        };
+        match result {
             Ok(()) => {
                 passed += 1;
                 println!("test {name} ... ok");

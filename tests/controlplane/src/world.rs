@@ -14,6 +14,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
+use crate::broker::Broker;
 use crate::cluster::{Cluster, free_ports};
 use crate::objects;
 use crate::program::Program;
@@ -25,8 +26,9 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// All of it.
 pub(crate) struct World {
-    // Before the cluster that it talks to.
+    // Before the cluster that they talk to.
     pub(crate) webhook: Option<Program>,
+    pub(crate) broker: Option<Broker>,
     pub(crate) cluster: Cluster,
     pub(crate) repository: PathBuf,
     product: PathBuf,
@@ -41,6 +43,7 @@ impl World {
         let [port, health_port] = free_ports()?;
         Ok(Self {
             webhook: None,
+            broker: None,
             cluster,
             repository: repository.to_owned(),
             product: product.to_owned(),
@@ -59,6 +62,10 @@ impl World {
 
     pub(crate) fn configurations(&self) -> Api<MutatingWebhookConfiguration> {
         Api::all(self.client())
+    }
+
+    pub(crate) fn product(&self) -> &Path {
+        &self.product
     }
 
     pub(crate) fn webhook_log(&self) -> String {
@@ -111,6 +118,7 @@ impl World {
                 .arg(format!("--listen=127.0.0.1:{port}"))
                 .arg(format!("--health-listen=127.0.0.1:{health_port}"))
                 .args(["--extra-host=127.0.0.1", "--end-delay-s=0"])
+                .args(["--translate-resources", "--scheduling-gate"])
                 .env("KUBECONFIG", kubeconfig),
             self.cluster.folder.path(),
         )?;

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the broker holds others to, and how often it looks.
+
+use std::time::Duration;
+
+/// The TCP port of a broker.
+pub const BROKER_PORT: u16 = 34568;
+/// The port of a backend whose pod names none.
+pub const BACKEND_PORT: u16 = gvirtus_protocol::limits::DEFAULT_PORT;
+
+/// Clients that ask or wait at the same time.
+pub(crate) const CLIENTS: usize = 20_000;
+/// From a connection to the end of its hello.
+pub(crate) const HELLO: Duration = Duration::from_secs(10);
+/// How long writing an answer may take.
+pub(crate) const WRITE: Duration = Duration::from_secs(10);
+/// Between two messages to a client that waits: less than what it was promised.
+pub(crate) const WAIT: Duration = Duration::from_secs(5);
+/// After a connection could not be accepted.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// One request to the API server.
+pub(crate) const API_REQUEST: Duration = Duration::from_secs(10);
+/// Requests to the API server at the same time, of one kind.
+pub(crate) const API_REQUESTS: usize = 16;
+/// How long what the API server said of a token is believed.
+pub(crate) const TOKEN_CACHE: Duration = Duration::from_secs(5);
+/// How long a client that waits is believed before the API server is asked again.
+pub(crate) const TOKEN_AGAIN: Duration = Duration::from_secs(30);
+/// Tokens that are remembered.
+pub(crate) const TOKENS: usize = 10_000;
+/// The longest token, in bytes.
+pub(crate) const TOKEN_BYTES: usize = 16 << 10;
+
+/// Between two questions to a backend.
+pub(crate) const POLL: Duration = Duration::from_secs(2);
+/// A backend that takes longer to answer is silent. Its worker may have to start a driver first.
+pub(crate) const POLL_ANSWER: Duration = Duration::from_secs(20);
+/// Connecting to a backend.
+pub(crate) const POLL_CONNECT: Duration = Duration::from_secs(3);
+/// How long a broker that begins waits for backends to tell what they have given.
+pub(crate) const WARM: Duration = Duration::from_secs(6);
+
+/// Between two looks at gates and sessions; changes of either are seen at once.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
+/// How long room is kept for a pod between its gate's removal and its first program.
+pub(crate) const RESERVATION: Duration = Duration::from_secs(600);
+/// An unchanged reason for waiting is told again after this time.
+pub(crate) const EVENT_AGAIN: Duration = Duration::from_secs(300);
+
+/// A lease that was not renewed for so long may be taken.
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
+/// A leader that could not renew for so long stops.
+pub(crate) const LEASE_RENEWAL: Duration = Duration::from_secs(10);
+/// Between two looks at the lease.
+pub(crate) const LEASE_LOOK: Duration = Duration::from_secs(2);

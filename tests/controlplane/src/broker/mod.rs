@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The broker beside a real API server, with the rights of its service account, and daemons that
+//! stand for the containers of backends' pods.
+
+mod checks;
+mod client;
+mod parts;
+
+pub(crate) use checks::{NAMES, run};
+pub(crate) use parts::Broker;
