@@ -11,6 +11,7 @@
 //! - [`copy_batch`] reads the arguments of batches of copies.
 //! - [`FunctionStates`] is what the launch API of before CUDA 4 sets on functions.
 //! - [`visible_devices`] reads `CUDA_VISIBLE_DEVICES`.
+//! - [`logs`] are the error logs of a driver that writes none.
 //! - [`advice`] keeps hints about managed memory.
 //! - [`guard`], [`unsupported`] and [`log!`] are what every export runs through.
 
@@ -23,6 +24,7 @@ pub mod export_tables;
 mod fork;
 mod function_state;
 pub mod log;
+pub mod logs;
 pub mod proc_address;
 mod visible_devices;
 
@@ -31,10 +33,11 @@ pub use export::{Outcome, calls, guard, unsupported, unsupported_calls};
 pub use function_state::{FunctionState, FunctionStates, positive};
 pub use visible_devices::{VISIBLE_DEVICES, device_name, visible_devices};
 
-/// Forgets what belongs to the parent: what clients stored for contexts, and the accounts of
-/// unsupported calls. For the child of a fork that wants to begin anew, before its first call; no
-/// lock that the parent may have held is touched.
+/// Forgets what belongs to the parent: what clients stored for contexts, callbacks, and the
+/// accounts of unsupported calls. For the child of a fork that wants to begin anew, before its
+/// first call; no lock that the parent may have held is touched.
 pub fn after_fork_in_child() {
     export_tables::forget_storage();
+    logs::renew();
     export::UNSUPPORTED.renew();
 }

@@ -105,6 +105,7 @@ pub use self::texture::*;
 pub use self::virtual_memory::*;
 pub use crate::regular::*;
 // What concerns the client only.
+pub use gvirtus_driver_face::logs::*;
 pub use gvirtus_graph::api::*;
 
 pub(crate) use self::graph::initialize as initialize_graphs;

@@ -104,6 +104,7 @@ pub(crate) use stream_memory::*;
 pub(crate) use tensor_map::*;
 pub(crate) use virtual_memory::*;
 // Functions whose objects are the same on every device.
+pub(crate) use gvirtus_driver_face::logs::*;
 pub(crate) use gvirtus_graph::api::*;
 pub(crate) use texture_object::*;
 
