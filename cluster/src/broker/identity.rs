@@ -46,11 +46,14 @@ pub(super) enum TokenError {
     Unknown(String),
 }
 
+/// When the API server was asked, and what it said.
+type Known = (Instant, Result<Bearer, TokenError>);
+
 /// Asks the API server, and remembers its answers for a moment.
 #[derive(Debug)]
 pub(super) struct Reviewer {
     reviews: Api<TokenReview>,
-    known: Mutex<HashMap<[u8; 32], (Instant, Result<Bearer, TokenError>)>>,
+    known: Mutex<HashMap<[u8; 32], Known>>,
 }
 
 impl Reviewer {

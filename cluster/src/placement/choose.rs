@@ -28,8 +28,12 @@ where
         let Some(devices) = devices(backend, demand) else {
             continue;
         };
-        let rank = order::rank(backend, &devices, demand, &zones, seed);
-        if best.as_ref().is_none_or(|(least, ..)| rank < *least) {
+        let rank = order::rank(backend, &devices, demand, &zones);
+        let is_better = best.as_ref().is_none_or(|(least, other, _)| {
+            let tie = || order::tie(seed, backend).cmp(&order::tie(seed, other));
+            rank.cmp(least).then_with(tie).is_lt()
+        });
+        if is_better {
             best = Some((rank, backend, devices));
         }
     }

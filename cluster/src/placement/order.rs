@@ -4,14 +4,13 @@
 use gvirtus_kubernetes::Policy;
 
 use super::choose::Zones;
-use super::{Backend, Demand, Device, Location, PERCENT_MAX};
+use super::{Backend, BackendId, Demand, Device, Location, PERCENT_MAX};
 
 /// The parts in which loads are counted: memory to a thousandth.
 const PARTS: u64 = 1000;
 
-/// The least is the best. No two backends have the same name, so that their order makes no
-/// difference.
-pub(super) type Rank = ([u64; 4], u64, super::BackendId);
+/// The least is the best.
+pub(super) type Rank = [u64; 4];
 
 /// The least is the best device of a backend; the UUID decides between equal ones.
 pub(super) fn device_rank(device: &Device, policy: Policy) -> (u64, u64, [u8; 16]) {
@@ -30,12 +29,11 @@ pub(super) fn rank(
     devices: &[&Device],
     demand: &Demand,
     zones: &Zones<'_>,
-    seed: u64,
 ) -> Rank {
     let load = devices.iter().map(|device| load(device)).max().unwrap_or(0);
     let users = devices.iter().map(|device| u64::from(device.users)).sum();
     let on_backend = || users_of(backend);
-    let rank = match demand.policy {
+    match demand.policy {
         Policy::LeastLoaded => [load, users, on_backend(), 0],
         Policy::Nearest => {
             let distance = distance(&demand.location, &backend.location);
@@ -51,8 +49,13 @@ pub(super) fn rank(
             [zone, on_backend(), users, load]
         }
         Policy::Random => [0; 4],
-    };
-    (rank, mix(seed, backend), backend.id.clone())
+    }
+}
+
+/// Decides between backends of one rank. No two have the same name, so that their order makes no
+/// difference.
+pub(super) fn tie(seed: u64, backend: &Backend) -> (u64, &BackendId) {
+    (mix(seed, backend), &backend.id)
 }
 
 /// Users of each zone, which only one policy needs.
@@ -81,10 +84,10 @@ fn users_of(backend: &Backend) -> u64 {
 /// How much of a device is taken: the scarcer of memory and compute.
 fn load(device: &Device) -> u64 {
     let memory = device.granted_memory_bytes.max(device.used_memory_bytes);
-    let total = device.memory_bytes.max(1);
-    let memory = u128::from(memory.min(total)) * u128::from(PARTS) / u128::from(total);
+    // In MiB, so that the product fits a word.
+    let (memory, total) = (memory >> 20, (device.memory_bytes >> 20).max(1));
     let compute = u64::from(device.granted_percent) * PARTS / u64::from(PERCENT_MAX);
-    u64::try_from(memory).unwrap_or(PARTS).max(compute)
+    (memory.min(total) * PARTS / total).max(compute)
 }
 
 fn distance(from: &Location, to: &Location) -> u64 {

@@ -128,7 +128,7 @@ fn a_program_stays_where_it_was_if_it_can() {
 
 #[test]
 fn a_whole_device_has_one_user() {
-    let mut backends = vec![backend(0, &[GIB, GIB])];
+    let mut backends = [backend(0, &[GIB, GIB])];
     let whole = share_of(&backends[0], "gpu-count=1");
     assert!(whole.is_whole);
     backends[0].take(&whole);
@@ -143,7 +143,7 @@ fn a_whole_device_has_one_user() {
 
 #[test]
 fn several_devices_come_from_one_backend() {
-    let backends = vec![
+    let backends = [
         backend(0, &[GIB, GIB]),
         backend(1, &[GIB, 4 * GIB, 4 * GIB]),
     ];
