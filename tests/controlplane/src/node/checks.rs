@@ -11,6 +11,7 @@ use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
+use super::broker;
 use super::machine::{Machine, NODE_NAME};
 use super::parts;
 use super::pods::{self, EXAMPLES};
@@ -18,16 +19,16 @@ use crate::objects;
 use crate::wait::until;
 use crate::world::NAMESPACE;
 
-const READY_LIMIT: Duration = Duration::from_secs(120);
-const BACKEND: &str = "app.kubernetes.io/component=backend";
+pub(super) const READY_LIMIT: Duration = Duration::from_secs(120);
+pub(super) const BACKEND: &str = "app.kubernetes.io/component=backend";
 /// Prints a line after its first kernel, and is busy for so many seconds more.
 const ROUNDS: &str = "rounds";
 const FIRST: &str = "the first round is done";
 /// Pods whose start is timed.
 const FIRST_KERNELS: usize = 5;
-const BUSYBOX: &str = "busybox:1.37";
+pub(super) const BUSYBOX: &str = "busybox:1.37";
 
-pub(super) const NAMES: [&str; 13] = [
+pub(super) const NAMES: [&str; 15] = [
     "the_node_is_ready",
     "containerd_imports_the_images",
     "the_chart_runs_as_it_is",
@@ -39,6 +40,8 @@ pub(super) const NAMES: [&str; 13] = [
     "a_pod_as_restricted_as_can_be_has_a_gpu",
     "pods_of_a_job_share_a_gpu",
     "an_image_like_busybox_has_a_gpu",
+    "a_pod_has_no_more_memory_than_its_limit",
+    "a_pod_waits_for_a_backend",
     "a_killed_backend_ends_its_programs_and_the_next_one_serves",
     "a_restarted_kubelet_disturbs_no_program",
 ];
@@ -56,6 +59,8 @@ pub(super) async fn run(name: &str, machine: &mut Machine) -> Result<()> {
         "a_pod_as_restricted_as_can_be_has_a_gpu" => restricted(machine).await,
         "pods_of_a_job_share_a_gpu" => job(machine).await,
         "an_image_like_busybox_has_a_gpu" => busybox(machine).await,
+        "a_pod_has_no_more_memory_than_its_limit" => broker::limited(machine).await,
+        "a_pod_waits_for_a_backend" => broker::waits(machine).await,
         "a_killed_backend_ends_its_programs_and_the_next_one_serves" => killed(machine).await,
         "a_restarted_kubelet_disturbs_no_program" => restarted(machine).await,
         _ => bail!("there is no such check"),

@@ -4,6 +4,7 @@
 //! All of it runs in namespaces of its own, so that nothing of it is left however it ends, and its
 //! files are where a cluster has them: a test that runs twice at once does not meet itself.
 
+mod broker;
 mod checks;
 mod dns;
 mod machine;
