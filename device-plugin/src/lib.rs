@@ -3,7 +3,7 @@
 //! for, in parts of a card.
 //!
 //! A [`Resource`] cuts each [`Card`] into virtual devices, whose ids are `<card's UUID>-<number>`.
-//! [`preferred`] chooses among them and [`environment`] tells a container what it has got: pure
+//! [`preferred`] chooses among them and [`mod@environment`] tells a container what it has got: pure
 //! functions. [`run`] serves them to the kubelet on Unix sockets, one for each resource, and
 //! registers again whenever the kubelet has been started anew; [`watch`] asks the daemon which
 //! cards there are and marks them unhealthy while it does not answer.

@@ -10,7 +10,7 @@
 //! - [`error_name`] and [`error_string`] are the texts of `cuGetErrorName` and `cuGetErrorString`.
 //! - [`copy_batch`] reads the arguments of batches of copies.
 //! - [`FunctionStates`] is what the launch API of before CUDA 4 sets on functions.
-//! - [`visible_devices`] reads `CUDA_VISIBLE_DEVICES`.
+//! - [`visible_devices()`] reads `CUDA_VISIBLE_DEVICES`.
 //! - [`logs`] are the error logs of a driver that writes none.
 //! - [`advice`] keeps hints about managed memory.
 //! - [`guard`], [`unsupported`] and [`log!`] are what every export runs through.
