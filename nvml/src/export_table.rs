@@ -228,13 +228,20 @@ mod tests {
         // SAFETY: both are there.
         let status = unsafe { get(&raw mut table, &IDENTIFIER) };
         assert_eq!(status, Status::SUCCESS);
-        let words: *const usize = table.cast();
-        // SAFETY: the table has so many words.
-        let word = |place: usize| unsafe { words.add(place).read() };
-        assert_eq!(word(0), WORDS * size_of::<usize>());
-        assert_eq!(word(DEVICE_BY_INDEX), device_by_index as Function as usize);
-        assert_eq!(word(MPS_PROCESSES), mps_processes as Function as usize);
-        assert_eq!(word(WORDS - 1), not_supported as Function as usize);
+        // SAFETY: what was given is a table.
+        let table = unsafe { &*table.cast::<Table>() };
+        assert_eq!(table.size_bytes, WORDS * size_of::<usize>());
+        let call = |place: usize, flags| {
+            // SAFETY: none of them looks at null, and NVML has not been started.
+            unsafe { table.functions[place - 1](0, 0, flags) }
+        };
+        assert_eq!(call(DEVICE_BY_INDEX, DEVICE_FLAGS), Status::UNINITIALIZED);
+        for place in [COMPUTE_PROCESSES, GRAPHICS_PROCESSES, MPS_PROCESSES] {
+            assert_eq!(call(place, 0), Status::INVALID_ARGUMENT);
+        }
+        for place in [1, DEVICE_BY_INDEX + 1, WORDS - 1] {
+            assert_eq!(call(place, 0), Status::NOT_SUPPORTED);
+        }
         assert_eq!(size_of::<NamedProcess>(), 32 + NAME_BYTES);
     }
 
