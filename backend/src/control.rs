@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! worker ──▶ daemon   1 byte: what; 4 bytes: length; 0 ready: what it offers, 1 failed: why not
-//! daemon ──▶ worker   24 bytes: an [`Assignment`]; with them the client's connection, and the
+//! daemon ──▶ worker   88 bytes: an [`Assignment`]; with them the client's connection, and the
 //!                     account's ledger where there is a limit
 //! worker ──▶ daemon   as above, 2 counters: what the session has done so far; again and again
 //! worker ──▶ daemon   as above, 3 question, of one that serves NVML: who else is there?
@@ -19,7 +19,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use gvirtus_protocol::limits::HANDSHAKE_BYTES_MAX;
+use gvirtus_protocol::limits::{DEVICES_MAX, HANDSHAKE_BYTES_MAX};
 use gvirtus_protocol::snapshot::Snapshot;
 use gvirtus_protocol::status::Counters;
 use rustix::net::{
@@ -28,13 +28,13 @@ use rustix::net::{
 };
 
 use crate::limits::{COUNTERS_BYTES_MAX, PROGRAM_NAME_BYTES_MAX, REASON_BYTES_MAX};
-use crate::quota::{Allowance, Ledger};
+use crate::quota::{Allowance, Columns, Ledger, NO_COLUMN};
 
 /// Bytes before the body of a worker's message.
 pub(crate) const REPORT_HEADER_BYTES: usize = 5;
 
 /// What a worker shall do with its client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Assignment {
     /// Number of the session.
     pub(crate) session: u64,
@@ -42,6 +42,19 @@ pub(crate) struct Assignment {
     pub(crate) row: u32,
     /// What the account may hold on each device.
     pub(crate) limit_bytes: Option<u64>,
+    /// The columns of the session's devices in that ledger.
+    pub(crate) columns: Columns,
+}
+
+impl Default for Assignment {
+    fn default() -> Self {
+        Self {
+            session: 0,
+            row: 0,
+            limit_bytes: None,
+            columns: [NO_COLUMN; DEVICES_MAX],
+        }
+    }
 }
 
 /// A client, as its worker gets it.
@@ -55,8 +68,8 @@ pub(crate) struct Received {
     pub(crate) allowance: Option<Allowance>,
 }
 
-/// Session, row, whether there is a limit, the limit.
-const ASSIGNMENT_BYTES: usize = 24;
+/// Session, row, whether there is a limit, the limit, columns.
+const ASSIGNMENT_BYTES: usize = 24 + DEVICES_MAX;
 
 impl Assignment {
     fn write(self) -> [u8; ASSIGNMENT_BYTES] {
@@ -64,19 +77,21 @@ impl Assignment {
         bytes[..8].copy_from_slice(&self.session.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.row.to_le_bytes());
         bytes[12] = u8::from(self.limit_bytes.is_some());
-        bytes[16..].copy_from_slice(&self.limit_bytes.unwrap_or(0).to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.limit_bytes.unwrap_or(0).to_le_bytes());
+        bytes[24..].copy_from_slice(&self.columns);
         bytes
     }
 
     fn read(bytes: [u8; ASSIGNMENT_BYTES]) -> Self {
-        let (session, rest) = bytes.split_first_chunk().expect("24 bytes");
-        let (row, rest) = rest.split_first_chunk().expect("16 bytes");
-        let (is_limited, limit) = rest.split_first_chunk::<4>().expect("12 bytes");
-        let limit = limit.first_chunk().copied().expect("8 bytes");
+        let (session, rest) = bytes.split_first_chunk().expect("88 bytes");
+        let (row, rest) = rest.split_first_chunk().expect("80 bytes");
+        let (is_limited, rest) = rest.split_first_chunk::<4>().expect("76 bytes");
+        let (limit, columns) = rest.split_first_chunk().expect("72 bytes");
         Self {
             session: u64::from_le_bytes(*session),
             row: u32::from_le_bytes(*row),
-            limit_bytes: (is_limited[0] != 0).then(|| u64::from_le_bytes(limit)),
+            limit_bytes: (is_limited[0] != 0).then(|| u64::from_le_bytes(*limit)),
+            columns: columns.try_into().expect("64 bytes"),
         }
     }
 }
@@ -251,7 +266,8 @@ impl WorkerControl {
         let allowance = match (ledger, assignment.limit_bytes) {
             (Some(ledger), Some(limit_bytes)) => {
                 let ledger = Ledger::open(ledger)?;
-                Some(Allowance::new(ledger, assignment.row as usize, limit_bytes))
+                let (row, columns) = (assignment.row as usize, assignment.columns);
+                Some(Allowance::new(ledger, row, columns, limit_bytes))
             }
             (None, None) => None,
             // Never a session without the limit that it should have.
@@ -311,11 +327,13 @@ mod tests {
 
         let (client, connection) = UnixStream::pair().expect("sockets");
         let ledger = Ledger::create().expect("memory");
-        let limited = Assignment {
+        let mut limited = Assignment {
             session: 7,
             row: 2,
             limit_bytes: Some(0),
+            ..Assignment::default()
         };
+        limited.columns[1] = 1;
         let (socket, page) = (connection.as_fd(), Some(ledger.as_fd()));
         send_client(&daemon, limited, socket, page).expect("open");
         let received = worker.receive().expect("open").expect("a client");

@@ -69,3 +69,25 @@ fn a_ticket_leaves_devices_out() {
         assert_eq!(session.ask("devices").numbers, buses, "{visible:?}");
     }
 }
+
+#[test]
+fn a_quota_is_that_of_a_device_whatever_its_number_is() {
+    const MEBIBYTE: u64 = 1 << 20;
+    let broker = Broker::start();
+    let _daemon = broker.daemon_in(&[THREE], &[]);
+    let session = |visible: &str| {
+        let variables = [("GVIRTUS_TOKEN", "train:64"), (VISIBLE, visible)];
+        Session::start_in(Way::Remoted(&broker.endpoint()), &variables)
+    };
+    let allocate = |session: &mut Session, mib: u64| {
+        let answer = session.ask(&format!("allocate {}", mib * MEBIBYTE));
+        answer.is_success()
+    };
+    let mut second = session("1");
+    assert!(allocate(&mut second, 48));
+    let mut same = session("1,0");
+    assert!(!allocate(&mut same, 48), "the processes share a device");
+    assert_eq!(same.need("memory"), [16 * MEBIBYTE, 64 * MEBIBYTE]);
+    let mut first = session("0");
+    assert!(allocate(&mut first, 48), "another device");
+}

@@ -14,13 +14,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use gvirtus_driver_face::visible_devices;
 use gvirtus_protocol::handshake::{Hello, Purpose};
+use gvirtus_protocol::limits::DEVICES_MAX;
 use gvirtus_protocol::snapshot::Snapshot;
 use gvirtus_protocol::status::Grantee;
 use gvirtus_ticket::{Account, PublicKeys, Quota, Scope, Ticket, TicketError};
 use parking_lot::Mutex;
 
 use crate::limits::KEYS_BYTES_MAX;
-use crate::quota::{Ledger, ROWS};
+use crate::quota::{Columns, Ledger, NO_COLUMN, ROWS};
 
 /// Whose tickets a daemon takes.
 #[derive(Clone, Debug)]
@@ -232,6 +233,20 @@ impl Admission {
         };
         (wanted != all).then_some(wanted)
     }
+
+    /// The columns of a ledger for a session that sees this part of the devices, or all.
+    pub(super) fn columns(&self, part: Option<&[[u8; 16]]>) -> Columns {
+        let column = |uuid| self.devices.iter().position(|(known, _)| known == uuid);
+        let seen: Vec<usize> = match part {
+            Some(part) => part.iter().filter_map(column).collect(),
+            None => (0..self.devices.len()).collect(),
+        };
+        let mut columns = [NO_COLUMN; DEVICES_MAX];
+        for (place, column) in columns.iter_mut().zip(seen) {
+            *place = column as u8;
+        }
+        columns
+    }
 }
 
 impl Drop for Seat<'_> {
@@ -419,6 +434,14 @@ mod tests {
         assert!(matches!(admit(), Err(Refusal::Sessions(_))));
         drop(all);
         assert!(admit().is_ok());
+    }
+
+    #[test]
+    fn a_device_has_one_column_in_every_session() {
+        let columns = |part: Option<&[[u8; 16]]>| open().columns(part)[..3].to_vec();
+        assert_eq!(columns(None), [0, 1, NO_COLUMN]);
+        assert_eq!(columns(Some(&[[2; 16], [1; 16]])), [1, 0, NO_COLUMN]);
+        assert_eq!(columns(Some(&[[2; 16]])), [1, NO_COLUMN, NO_COLUMN]);
     }
 
     #[test]

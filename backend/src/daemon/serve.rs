@@ -213,12 +213,16 @@ impl Service {
             return refuse(&mut stream, &reason).await;
         };
         let quota = admitted.grantee.as_ref().map(|grantee| &grantee.quota);
-        let part = self.admission.part(quota, hello.visible_devices.as_deref());
+        // NVML takes no notice of CUDA_VISIBLE_DEVICES.
+        let visible = match hello.purpose {
+            Purpose::Management => None,
+            _ => hello.visible_devices.as_deref(),
+        };
+        let part = self.admission.part(quota, visible);
+        let columns = self.admission.columns(part.as_deref());
         let worker = match hello.purpose {
-            // NVML takes no notice of CUDA_VISIBLE_DEVICES.
             Purpose::Management => {
-                let granted = self.admission.part(quota, None).unwrap_or_default();
-                let names = granted.iter().map(device_name).collect();
+                let names = part.iter().flatten().map(device_name).collect();
                 self.workers.management(names).await
             }
             _ if part.as_ref().is_some_and(Vec::is_empty) => {
@@ -238,9 +242,9 @@ impl Service {
             }
         };
         let session = self.next_session.fetch_add(1, Ordering::Relaxed);
-        let handed = stream
-            .into_descriptor()
-            .and_then(|client| worker.serve(session, client.as_fd(), admitted.seat.as_ref()));
+        let handed = stream.into_descriptor().and_then(|client| {
+            worker.serve(session, client.as_fd(), admitted.seat.as_ref(), columns)
+        });
         match handed {
             Ok(worker) => {
                 let grantee = admitted.grantee.clone();

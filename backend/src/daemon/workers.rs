@@ -23,6 +23,7 @@ use crate::control::{
 };
 use crate::driver::{Candidate, DriverChoice};
 use crate::limits::{LAST_REPORT_TIMEOUT, WORKER_START_TIMEOUT};
+use crate::quota::Columns;
 
 /// How a worker is started; `--driver` and `--parent` with their values are added, and
 /// `--management` and perhaps `--devices` for one that serves NVML.
@@ -183,17 +184,20 @@ impl Worker {
         matches!(self.child.try_wait(), Ok(None)).then_some(self)
     }
 
-    /// Hands it a client, and its place in a ledger if it has one.
+    /// Hands it a client, and its place in a ledger if it has one: the row, and the columns of its
+    /// devices.
     pub(super) fn serve(
         self,
         session: u64,
         client: BorrowedFd<'_>,
         seat: Option<&Seat<'_>>,
+        columns: Columns,
     ) -> std::io::Result<Busy> {
         let assignment = Assignment {
             session,
             row: seat.map_or(0, |seat| seat.row as u32),
             limit_bytes: seat.map(|seat| seat.limit_bytes),
+            columns,
         };
         let ledger = seat.map(|seat| seat.ledger.as_fd());
         send_client(&self.control, assignment, client, ledger)?;

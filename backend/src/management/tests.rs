@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use gvirtus_nvml_abi::Status;
 use gvirtus_nvml_abi::table::{Kind, Travel, functions, number};
-use gvirtus_protocol::limits::MANAGEMENT_ARRAY_BYTES_MAX;
+use gvirtus_protocol::limits::{DEVICES_MAX, MANAGEMENT_ARRAY_BYTES_MAX};
 use gvirtus_protocol::management::{Input, LENGTH_BYTES, Reply, Request, body_bytes};
 use gvirtus_transport::from_descriptor;
 
@@ -401,7 +401,12 @@ fn events_are_waited_for_beside_questions() {
 fn a_client_with_a_ticket_sees_its_share() {
     let share = Share {
         devices: vec!["GPU-1".into()],
-        allowance: Some(Allowance::new(Ledger::create().expect("memory"), 0, 300)),
+        allowance: Some(Allowance::new(
+            Ledger::create().expect("memory"),
+            0,
+            [1; DEVICES_MAX],
+            300,
+        )),
     };
     share.allowance.as_ref().expect("set").charge(0, 100);
     let connection = Connection::new(Some(nvml()), control().0, share);

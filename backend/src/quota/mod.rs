@@ -11,5 +11,5 @@
 mod allowance;
 mod ledger;
 
-pub(crate) use allowance::Allowance;
+pub(crate) use allowance::{Allowance, Columns, NO_COLUMN};
 pub(crate) use ledger::{Ledger, ROWS};
