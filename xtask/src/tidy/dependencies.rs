@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What must not be linked into somebody else's process.
+//! What must not be linked into somebody else's process, and lock files that are in step.
 
 use std::time::Duration;
 
@@ -16,6 +16,24 @@ const SHIMS: [&str; 1] = ["gvirtus-shim-cuda"];
 
 /// Runtimes that start threads or take over signals of the process that they are loaded into.
 const BANNED: [&str; 3] = ["async-std", "smol", "tokio"];
+
+/// Packages that are no members of the workspace, with lock files of their own.
+const OUTSIDE: [&str; 1] = ["fuzz"];
+
+/// Reports lock files that a build would have to change.
+pub(super) fn check_locks(workspace: &Workspace, findings: &mut Vec<Finding>) {
+    for folder in OUTSIDE {
+        let manifest = format!("{folder}/Cargo.toml");
+        let mut command = workspace.cargo();
+        command.args(["metadata", "--locked", "--format-version", "1"]);
+        command.args(["--manifest-path", &manifest]);
+        if let Err(error) = process::capture(&mut command, LIMIT) {
+            let advice = format!("cargo update --workspace --manifest-path {manifest}");
+            let text = format!("not in step: {advice}\n{error:#}");
+            findings.push(Finding::whole(format!("{folder}/Cargo.lock"), text));
+        }
+    }
+}
 
 /// Reports async runtimes among the dependencies of the shims.
 pub(super) fn check(workspace: &Workspace, findings: &mut Vec<Finding>) -> Result<()> {

@@ -69,6 +69,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         }
     }
     markdown::check_architecture(workspace, &files, &mut findings);
+    dependencies::check_locks(workspace, &mut findings);
     dependencies::check(workspace, &mut findings)?;
     licences::check(workspace, &mut findings)?;
     if !coverage::is_current(workspace) {
