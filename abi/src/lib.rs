@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod c_types;
+mod characters;
 mod scalar;
 pub mod table;
 mod types;
 
+pub use characters::{bytes_of, characters_of};
 pub use scalar::Scalar;
 pub use types::*;

@@ -143,7 +143,7 @@ makes! {
 
 fn uuid() -> CUuuid {
     CUuuid {
-        bytes: UUID.map(u8::cast_signed),
+        bytes: characters_of(*UUID),
     }
 }
 

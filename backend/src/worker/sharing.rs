@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use gvirtus_abi::{
     CUdeviceptr, CUevent, CUipcEventHandle, CUipcMem_flags, CUipcMemHandle,
     CUmemAllocationHandleType, CUmemPool_attribute, CUmemPoolPtrExportData, CUmemoryPool,
-    CUpointer_attribute, CUresult,
+    CUpointer_attribute, CUresult, bytes_of, characters_of,
 };
 use gvirtus_protocol::opcode::{self, Opcode};
 use zerocopy::little_endian::U64 as Word;
@@ -53,10 +53,10 @@ impl Session {
                 check(unsafe {
                     (self.driver).cuIpcGetMemHandle(&raw mut handle, CUdeviceptr(address))
                 })?;
-                Ok(words(handle.reserved.map(i8::cast_unsigned)))
+                Ok(words(bytes_of(handle.reserved)))
             }
             opcode::cuIpcOpenMemHandle_v2 => {
-                let reserved = bytes(&input.exactly::<8>()?).map(u8::cast_signed);
+                let reserved = characters_of(bytes(&input.exactly::<8>()?));
                 let (mut address, handle) = (CUdeviceptr::default(), CUipcMemHandle { reserved });
                 let flags = CUipcMem_flags::CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS.0;
                 // SAFETY: the output is a local.
@@ -79,7 +79,7 @@ impl Session {
                 let mut handle = CUipcEventHandle { reserved: [0; 64] };
                 // SAFETY: the output is a local, the event the session's own.
                 check(unsafe { (self.driver).cuIpcGetEventHandle(&raw mut handle, event.handle) })?;
-                Ok(words(handle.reserved.map(i8::cast_unsigned)))
+                Ok(words(bytes_of(handle.reserved)))
             }
             opcode::cuIpcOpenEventHandle => self.open_event(input.exactly()?),
             _ => self.share_descriptor(opcode, input),
@@ -89,7 +89,7 @@ impl Session {
     fn open_event(&mut self, [number, handle @ ..]: [u64; 9]) -> Words {
         let number = narrow(number)?;
         self.handles.events.check(number)?;
-        let reserved = bytes(&handle).map(u8::cast_signed);
+        let reserved = characters_of(bytes(&handle));
         let (mut event, opened) = (CUevent::NULL, CUipcEventHandle { reserved });
         // SAFETY: the output is a local.
         check(unsafe { self.driver.cuIpcOpenEventHandle(&raw mut event, opened) })?;

@@ -3,7 +3,7 @@
 
 use core::ffi::CStr;
 
-use gvirtus_abi::{CUdevice, CUdevice_attribute, CUresult, CUuuid};
+use gvirtus_abi::{CUdevice, CUdevice_attribute, CUresult, CUuuid, bytes_of};
 use gvirtus_protocol::limits::DEVICES_MAX;
 use gvirtus_protocol::snapshot::{Device, Snapshot};
 
@@ -73,8 +73,8 @@ fn device(driver: &Driver, device: CUdevice) -> Result<Device, DriverError> {
     });
     Ok(Device {
         name,
-        uuid: uuid.bytes.map(|b| b.cast_unsigned()),
-        uuid_v2: uuid_v2.bytes.map(|b| b.cast_unsigned()),
+        uuid: bytes_of(uuid.bytes),
+        uuid_v2: bytes_of(uuid_v2.bytes),
         luid: luid(driver, device),
         total_memory_bytes: total_memory_bytes as u64,
         pci_bus_id,

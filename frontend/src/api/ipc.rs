@@ -2,8 +2,11 @@
 //! Memory and events that several processes of one user have in common. Handles are the driver's
 //! own: the worker of another process on the same backend opens them.
 
+use std::ffi::c_char;
+
 use gvirtus_abi::{
-    CUdeviceptr, CUevent, CUipcEventHandle, CUipcMem_flags, CUipcMemHandle, CUresult,
+    CUdeviceptr, CUevent, CUipcEventHandle, CUipcMem_flags, CUipcMemHandle, CUresult, bytes_of,
+    characters_of,
 };
 use gvirtus_protocol::opcode;
 
@@ -18,8 +21,8 @@ use crate::wire::Body;
 pub(super) type Opaque = [u64; 8];
 
 /// The words of a handle.
-fn words(reserved: [i8; 64]) -> Opaque {
-    opaque(reserved.map(i8::cast_unsigned))
+fn words(reserved: [c_char; 64]) -> Opaque {
+    opaque(bytes_of(reserved))
 }
 
 /// The words of 64 bytes.
@@ -50,7 +53,7 @@ pub unsafe fn cuIpcGetMemHandle(pHandle: *mut CUipcMemHandle, dptr: CUdeviceptr)
     let range = range.filter(|range| range.kind == RangeKind::Memory);
     let words = [range.ok_or(INVALID_VALUE)?.base];
     let reply = session.call_words(opcode::cuIpcGetMemHandle, context.number, &words)?;
-    let reserved = opaque_bytes(&reply)?.map(u8::cast_signed);
+    let reserved = characters_of(opaque_bytes(&reply)?);
     // SAFETY: the caller's promise.
     unsafe { put(place, CUipcMemHandle { reserved }) }
 }
@@ -119,7 +122,7 @@ pub unsafe fn cuIpcGetEventHandle(pHandle: *mut CUipcEventHandle, event: CUevent
     let place = required(pHandle)?;
     let words = [key.number().into()];
     let reply = session.call_words(opcode::cuIpcGetEventHandle, event.context, &words)?;
-    let reserved = opaque_bytes(&reply)?.map(u8::cast_signed);
+    let reserved = characters_of(opaque_bytes(&reply)?);
     // SAFETY: the caller's promise.
     unsafe { put(place, CUipcEventHandle { reserved }) }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From what the application passes as an image to PTX texts, and what the JIT options ask for.
 
-use core::ffi::c_void;
+use core::ffi::{c_char, c_void};
 use std::borrow::Cow;
 use std::time::Instant;
 
@@ -52,7 +52,7 @@ impl ImageError {
 /// A buffer for messages.
 #[derive(Clone, Copy)]
 struct Log {
-    buffer: *mut i8,
+    buffer: *mut c_char,
     bytes: u32,
     /// Where the length of the text goes.
     size: Option<*mut *mut c_void>,

@@ -6,11 +6,12 @@
 //! its own.
 
 use std::collections::BTreeMap;
+use std::ffi::c_char;
 use std::sync::Arc;
 
 use gvirtus_abi::{
     CUdevice, CUdeviceptr, CUevent, CUevent_flags, CUipcEventHandle, CUipcMem_flags,
-    CUipcMemHandle, CUresult,
+    CUipcMemHandle, CUresult, bytes_of, characters_of,
 };
 use parking_lot::Mutex;
 
@@ -119,7 +120,7 @@ pub(crate) unsafe fn cuIpcGetMemHandle(
         .ok_or(INVALID)?;
     let memory = device(CUdevice(allocation.device_ordinal))?.memory()?;
     let bytes = export(memory, &allocation)?.to_bytes();
-    let reserved = bytes.map(|byte| byte.cast_signed());
+    let reserved = characters_of(bytes);
     out!(pHandle = CUipcMemHandle { reserved });
     Ok(())
 }
@@ -130,8 +131,8 @@ pub(crate) unsafe fn cuIpcGetMemHandle(
 ///
 /// `CUDA_ERROR_INVALID_VALUE` for what is none, `CUDA_ERROR_INVALID_CONTEXT` for one of this
 /// process.
-fn foreign_token(reserved: [i8; 64], purpose: Purpose) -> Result<Token, CUresult> {
-    let bytes = reserved.map(i8::cast_unsigned);
+fn foreign_token(reserved: [c_char; 64], purpose: Purpose) -> Result<Token, CUresult> {
+    let bytes = bytes_of(reserved);
     let token = Token::parse(&bytes, purpose).ok_or(INVALID)?;
     match token.process == std::process::id() {
         true => Err(CUresult::CUDA_ERROR_INVALID_CONTEXT),
@@ -260,7 +261,7 @@ pub(crate) unsafe fn cuIpcGetEventHandle(
     }
     let shared = (event.shared()).ok_or(CUresult::CUDA_ERROR_INVALID_HANDLE)?;
     let bytes = shared.token().to_bytes();
-    let reserved = bytes.map(|byte| byte.cast_signed());
+    let reserved = characters_of(bytes);
     out!(pHandle = CUipcEventHandle { reserved });
     Ok(())
 }

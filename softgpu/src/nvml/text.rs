@@ -49,7 +49,7 @@ pub(super) unsafe fn read_text<'a>(from: *const c_char) -> Result<&'a str, Statu
 pub(super) fn field<const LENGTH: usize>(text: &str) -> [c_char; LENGTH] {
     let mut field = [0; LENGTH];
     for (to, from) in field[..LENGTH - 1].iter_mut().zip(text.bytes()) {
-        *to = from.cast_signed();
+        *to = c_char::from_ne_bytes([from]);
     }
     field
 }

@@ -2,6 +2,7 @@
 //! Memory and events of two processes: a test starts itself again as the other one, which is told
 //! in its environment what to open.
 
+use std::ffi::c_char;
 use std::process::{Command, Stdio};
 
 use gvirtus_abi::{CUevent, CUipcEventHandle, CUipcMemHandle};
@@ -18,14 +19,14 @@ fn mem_handle(address: CUdeviceptr) -> CUipcMemHandle {
     get!(cuIpcGetMemHandle(_, address))
 }
 
-fn open(reserved: [i8; 64]) -> (CUresult, CUdeviceptr) {
+fn open(reserved: [c_char; 64]) -> (CUresult, CUdeviceptr) {
     let mut address = CUdeviceptr(0);
     let handle = CUipcMemHandle { reserved };
     let status = call!(cuIpcOpenMemHandle_v2(&raw mut address, handle, LAZY));
     (status, address)
 }
 
-fn open_event(reserved: [i8; 64]) -> (CUresult, CUevent) {
+fn open_event(reserved: [c_char; 64]) -> (CUresult, CUevent) {
     let mut event = CUevent::NULL;
     let handle = CUipcEventHandle { reserved };
     let status = call!(cuIpcOpenEventHandle(&raw mut event, handle));
@@ -33,8 +34,8 @@ fn open_event(reserved: [i8; 64]) -> (CUresult, CUevent) {
 }
 
 /// Runs the ignored test `name` in a process of its own. Whether it passes.
-fn other_process(name: &str, handles: &[[i8; 64]]) -> bool {
-    let digits = |byte: &i8| format!("{:02x}", byte.cast_unsigned());
+fn other_process(name: &str, handles: &[[c_char; 64]]) -> bool {
+    let digits = |byte: &c_char| format!("{byte:02x}");
     let words = handles
         .iter()
         .map(|handle| handle.iter().map(digits).collect());
@@ -49,14 +50,13 @@ fn other_process(name: &str, handles: &[[i8; 64]]) -> bool {
 }
 
 /// What the other process is to open; nothing where somebody runs the ignored tests by hand.
-fn handles() -> Vec<[i8; 64]> {
+fn handles() -> Vec<[c_char; 64]> {
     let text = std::env::var(VARIABLE).unwrap_or_default();
     let parse = |word: &str| {
         std::array::from_fn(|index| {
             let digits = &word[index * 2..index * 2 + 2];
-            u8::from_str_radix(digits, 16)
-                .expect("digits")
-                .cast_signed()
+            let byte = u8::from_str_radix(digits, 16).expect("digits");
+            c_char::from_ne_bytes([byte])
         })
     };
     text.split_whitespace().map(parse).collect()
