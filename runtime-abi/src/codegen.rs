@@ -172,16 +172,11 @@ fn pointee(ty: &str) -> Option<&str> {
         .or_else(|| ty.strip_prefix("*const "))
 }
 
-/// The instruction that goes on elsewhere.
-const JUMP: &str = if cfg!(target_arch = "aarch64") {
-    "b"
-} else {
-    "jmp"
-};
-
-/// Assembly (GNU syntax, for the machine that this is compiled for) that exports the functions of
-/// some releases under NVIDIA's names, each with its release's version.
-pub fn trampolines(releases: &[Release]) -> String {
+/// Assembly (GNU syntax) that exports the functions of some releases under NVIDIA's names, each
+/// with its release's version; for a machine as Rust names it, `x86_64` or `aarch64`.
+pub fn trampolines(releases: &[Release], machine: &str) -> String {
+    // The instruction that goes on elsewhere.
+    let jump = if machine == "aarch64" { "b" } else { "jmp" };
     let functions = runtime_api();
     let newest = releases.iter().max();
     let mut text = String::from("    .text\n");
@@ -206,7 +201,7 @@ pub fn trampolines(releases: &[Release]) -> String {
                 let _ = writeln!(
                     text,
                     "    .globl {own}\n    .type {own}, %function\n    .symver {own}, {symbol}{at}{}, remove\n\
-                     {own}:\n    {JUMP} {target}\n    .size {own}, . - {own}",
+                     {own}:\n    {jump} {target}\n    .size {own}, . - {own}",
                     release.soname(),
                 );
             }

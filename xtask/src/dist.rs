@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::architecture::Tools;
 use crate::examples::{self, Flavour};
 use crate::process;
 use crate::product;
@@ -55,7 +56,8 @@ fn assemble(workspace: &Workspace) -> Result<PathBuf> {
             .with_context(|| format!("cannot remove {}", folder.display()))?;
     }
     let put = |from: &Path, to: &str| copy(from, &folder.join(to));
-    let stripped = |from: &Path, to: &str| put(from, to).and_then(|path| strip(&path));
+    let stripped =
+        |from: &Path, to: &str| put(from, to).and_then(|path| strip(workspace.tools(), &path));
     stripped(&product.gvirtus, "bin/gvirtus")?;
     for (library, name) in [(&product.shim, "shim"), (&product.softgpu, "softgpu")] {
         stripped(library, &format!("lib/gvirtus/{name}/libcuda.so.1"))?;
@@ -125,9 +127,11 @@ fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
 }
 
 /// Takes from a program or library what only a debugger needs.
-pub(crate) fn strip(path: &Path) -> Result<()> {
+pub(crate) fn strip(tools: Tools, path: &Path) -> Result<()> {
     process::require(
-        Command::new("strip").arg("--strip-unneeded").arg(path),
+        Command::new(tools.strip())
+            .arg("--strip-unneeded")
+            .arg(path),
         STRIP_LIMIT,
     )
 }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a program for people at a terminal")]
 
+mod architecture;
 mod budget;
 mod cache;
 mod control_plane;
@@ -78,7 +79,7 @@ enum Task {
     Examples,
     /// Feed made-up inputs to the parsers for a while.
     Fuzz(fuzz::Options),
-    /// Build the container images as OCI archives, without a daemon.
+    /// Build the container images, without a daemon.
     Images(images::Options),
     /// Write deploy/gvirtus.yaml from the Helm chart.
     Manifests,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::architecture::Architecture;
 use crate::examples::{self, Flavour};
 use crate::images::{self, Contents};
 use crate::oci::Image;
@@ -25,18 +26,24 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     let mut archives = images::run(workspace, &images::Options::with_examples())?;
     let container = images::build_static(workspace, CONTAINER)?;
     let scratch = Scratch::temporary("node-images")?;
-    let pause = Contents::new(scratch.path()).program("/pause", &container)?;
+    let pause = Contents::new(scratch.path(), workspace.tools()).program("/pause", &container)?;
     let busybox = busybox(workspace, &container, scratch.path())?;
     let folder = workspace.release().with_file_name("images");
     for (file, name, user, layer) in [
-        ("tests-pause.tar", PAUSE, "65535:65535", pause.layer()?),
+        (
+            "tests-pause.tar",
+            PAUSE,
+            "65535:65535",
+            pause.layer().tar()?,
+        ),
         ("tests-busybox.tar", BUSYBOX, "", busybox),
     ] {
         let image = Image {
             name,
-            architecture: images::architecture()?,
+            architecture: Architecture::host()?.oci(),
             entrypoint: &["/pause"],
             user,
+            labels: &[],
             layers: vec![layer],
         };
         let path = folder.join(file);
@@ -52,12 +59,12 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Vec<PathBuf>> {
 fn busybox(workspace: &Workspace, container: &Path, scratch: &Path) -> Result<Vec<u8>> {
     let example = compiled(workspace, &Flavour::plain(workspace), "vector_add")?;
     let rounds = compiled(workspace, &Flavour::test_programs(workspace), "rounds")?;
-    let mut contents = Contents::new(scratch)
+    let mut contents = Contents::new(scratch, workspace.tools())
         .program("/bin/echo", container)?
         .program("/bin/env", container)?
         .program("/bin/vector_add", &example)?
         .program("/bin/rounds", &rounds)?;
-    let libraries = images::system_libraries([example, rounds].iter())?;
+    let libraries = images::linked([example, rounds].iter())?;
     let folder = libraries
         .keys()
         .find_map(|path| path.strip_suffix("/libc.so.6"))
@@ -76,7 +83,7 @@ fn busybox(workspace: &Workspace, container: &Path, scratch: &Path) -> Result<Ve
         };
         contents = contents.program(&place, path)?;
     }
-    contents.layer()
+    contents.layer().tar()
 }
 
 fn compiled(workspace: &Workspace, flavour: &Flavour, name: &str) -> Result<PathBuf> {

@@ -2,6 +2,8 @@
 //! Container images as archives in the OCI image layout, made without a daemon: `ctr image import`
 //! and `skopeo copy oci-archive:` read them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -19,6 +21,8 @@ pub(crate) struct Image<'a> {
     pub(crate) entrypoint: &'a [&'a str],
     /// `user:group`, as numbers.
     pub(crate) user: &'a str,
+    /// Key and value of each.
+    pub(crate) labels: &'a [(String, String)],
     /// Tar archives, the lowest first.
     pub(crate) layers: Vec<Vec<u8>>,
 }
@@ -28,11 +32,13 @@ impl Image<'_> {
     pub(crate) fn archive(self) -> Result<Vec<u8>> {
         let digests: Vec<_> = self.layers.iter().map(|layer| digest(layer)).collect();
         let tag = self.name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
+        let labels: BTreeMap<_, _> = self.labels.iter().cloned().collect();
         let config = json!({
             "architecture": self.architecture,
             "os": "linux",
             "created": "1970-01-01T00:00:00Z",
-            "config": {"User": self.user, "Entrypoint": self.entrypoint, "WorkingDir": "/"},
+            "config": {"User": self.user, "Entrypoint": self.entrypoint, "WorkingDir": "/",
+                "Labels": labels},
             "rootfs": {"type": "layers", "diff_ids": digests},
         });
         let config = config.to_string().into_bytes();
@@ -65,7 +71,7 @@ impl Image<'_> {
         archive.folder("blobs", 0o755)?;
         archive.folder("blobs/sha256", 0o755)?;
         let blobs = self.layers.iter().chain([&config, &manifest]);
-        let mut written = std::collections::BTreeSet::new();
+        let mut written = BTreeSet::new();
         for blob in blobs {
             let name = digest(blob).replace(':', "/");
             if written.insert(name.clone()) {
@@ -101,6 +107,7 @@ mod tests {
             architecture: "amd64",
             entrypoint: &["/a"],
             user: "1:1",
+            labels: &[],
             layers: vec![b"layer".to_vec()],
         };
         let archive = image().archive().expect("made");

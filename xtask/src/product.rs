@@ -51,6 +51,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Product> {
     }
     process::require(&mut command, BUILD_LIMIT)?;
     let release = workspace.release();
+    let tools = workspace.tools();
     let archive = release.join("libgvirtus_cudart_shim.a");
     let preload_archive = release.join("libgvirtus_preload.a");
     let product = Product {
@@ -58,8 +59,12 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Product> {
         shim: release.join("libgvirtus_cuda.so"),
         management: release.join("libgvirtus_nvml_shim.so"),
         softgpu: release.join("libgvirtus_softgpu.so"),
-        runtimes: runtime_libraries::link(&archive, &release.join("cudart"))?,
-        preload: runtime_libraries::link_preload(&preload_archive, &release.join("preload"))?,
+        runtimes: runtime_libraries::link(tools, &archive, &release.join("cudart"))?,
+        preload: runtime_libraries::link_preload(
+            tools,
+            &preload_archive,
+            &release.join("preload"),
+        )?,
         cudarc_example: release.join("cudarc-example"),
     };
     let files = [

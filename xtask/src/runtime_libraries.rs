@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use gvirtus_runtime_abi::codegen::{trampolines, version_script};
 use gvirtus_runtime_abi::table::{RELEASES, Release};
 
+use crate::architecture::Tools;
 use crate::process;
 
 const LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -23,17 +24,18 @@ const SYSTEM_LIBRARIES: [&str; 5] = ["-lgcc_s", "-lpthread", "-ldl", "-lm", "-lc
 const PRELOAD: &str = "libgvirtus.so";
 
 /// Links the library of each release from `archive` into `folder`, under its own name.
-pub(crate) fn link(archive: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn link(tools: Tools, archive: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
     RELEASES
         .into_iter()
-        .map(|release| link_one(archive, folder, release))
+        .map(|release| link_one(tools, archive, folder, release))
         .collect()
 }
 
-fn link_one(archive: &Path, folder: &Path, release: Release) -> Result<PathBuf> {
+fn link_one(tools: Tools, archive: &Path, folder: &Path, release: Release) -> Result<PathBuf> {
     let library = Library {
         name: release.soname(),
-        assembly: trampolines(&[release]),
+        tools,
+        assembly: trampolines(&[release], tools.machine()),
         script: version_script(&[release], &[]),
         // What the trampolines need of the archive.
         archive: vec![archive.as_os_str().to_owned()],
@@ -43,10 +45,11 @@ fn link_one(archive: &Path, folder: &Path, release: Release) -> Result<PathBuf> 
 
 /// Links the library for `LD_PRELOAD`, which has all releases, the driver API and NVML, into
 /// `folder`.
-pub(crate) fn link_preload(archive: &Path, folder: &Path) -> Result<PathBuf> {
+pub(crate) fn link_preload(tools: Tools, archive: &Path, folder: &Path) -> Result<PathBuf> {
     let library = Library {
         name: PRELOAD,
-        assembly: trampolines(&RELEASES),
+        tools,
+        assembly: trampolines(&RELEASES, tools.machine()),
         script: version_script(&RELEASES, &["cu*", "nvml*"]),
         archive: vec![
             "-Wl,--whole-archive".into(),
@@ -59,6 +62,7 @@ pub(crate) fn link_preload(archive: &Path, folder: &Path) -> Result<PathBuf> {
 
 /// What the linker makes a library from.
 struct Library<'a> {
+    tools: Tools,
     name: &'a str,
     assembly: String,
     script: String,
@@ -77,7 +81,7 @@ impl Library<'_> {
         };
         let assembly = write("s", &self.assembly)?;
         let script = write("map", &self.script)?;
-        let mut command = Command::new("cc");
+        let mut command = Command::new(self.tools.compiler());
         command
             .args(["-shared", "-Wl,--gc-sections"])
             .arg("-Wl,-z,nodelete")

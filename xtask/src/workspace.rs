@@ -7,11 +7,15 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// What `cargo metadata` says about this workspace.
+use crate::architecture::{Architecture, Tools};
+
+/// What `cargo metadata` says about this workspace, and for which machine it is built.
+#[derive(Clone, Debug)]
 pub(crate) struct Workspace {
     root: PathBuf,
     target: PathBuf,
     members: Vec<PathBuf>,
+    tools: Tools,
 }
 
 impl Workspace {
@@ -43,7 +47,21 @@ impl Workspace {
             target: PathBuf::from(metadata["target_directory"].as_str()?),
             root,
             members,
+            tools: Tools::NATIVE,
         })
+    }
+
+    /// The same, built for another machine.
+    pub(crate) fn for_architecture(&self, architecture: Architecture) -> Result<Self> {
+        Ok(Self {
+            tools: Tools::for_architecture(architecture)?,
+            ..self.clone()
+        })
+    }
+
+    /// What links and reads the programs that are built.
+    pub(crate) fn tools(&self) -> Tools {
+        self.tools
     }
 
     /// The folders of the packages, relative to [`Self::root`].
@@ -58,7 +76,15 @@ impl Workspace {
 
     /// The folder of cargo's release build.
     pub(crate) fn release(&self) -> PathBuf {
-        self.target.join("release")
+        match self.tools.cross() {
+            Some(architecture) => self.built_for(&architecture.triple()),
+            None => self.target.join("release"),
+        }
+    }
+
+    /// The folder of cargo's release build where a target is named.
+    pub(crate) fn built_for(&self, triple: &str) -> PathBuf {
+        self.target.join(triple).join("release")
     }
 
     /// Where the fuzz targets, a workspace of their own, are built.
@@ -80,6 +106,16 @@ impl Workspace {
     pub(crate) fn cargo(&self) -> Command {
         let mut command = cargo();
         command.current_dir(&self.root);
+        if let Some(architecture) = self.tools.cross() {
+            let triple = architecture.triple();
+            let linker = format!(
+                "CARGO_TARGET_{}_LINKER",
+                triple.replace('-', "_").to_uppercase()
+            );
+            command
+                .env("CARGO_BUILD_TARGET", triple)
+                .env(linker, self.tools.compiler());
+        }
         command
     }
 }
@@ -110,6 +146,13 @@ mod tests {
         let workspace = Workspace::from_metadata(&metadata).expect("well formed");
         assert_eq!(workspace.members(), [Path::new("deep/a")]);
         assert_eq!(workspace.release(), Path::new("/t/release"));
+        let (name, other) = match Architecture::host().expect("known") {
+            Architecture::Amd64 => ("aarch64", Architecture::Arm64),
+            Architecture::Arm64 => ("x86_64", Architecture::Amd64),
+        };
+        let cross = workspace.for_architecture(other).expect("known");
+        let folder = format!("/t/{name}-unknown-linux-gnu/release");
+        assert_eq!(cross.release(), Path::new(&folder));
         assert!(Workspace::from_metadata(&serde_json::json!({})).is_none());
     }
 }
