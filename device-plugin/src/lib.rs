@@ -6,7 +6,8 @@
 //! [`preferred`] chooses among them and [`mod@environment`] tells a container what it has got: pure
 //! functions. [`run`] serves them to the kubelet on Unix sockets, one for each resource, and
 //! registers again whenever the kubelet has been started anew; [`watch`] asks the daemon which
-//! cards there are and marks them unhealthy while it does not answer.
+//! cards there are and marks them unhealthy while it does not answer. With [`Mps`] containers reach
+//! NVIDIA's Multi-Process Service, which holds them to their share.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ mod card;
 mod daemon;
 mod environment;
 pub mod limits;
+mod mps;
 mod plugin;
 mod resource;
 mod service;
@@ -34,5 +36,6 @@ pub use allocation::{AllocationError, preferred};
 pub use card::{Card, Uuid, VirtualId};
 pub use daemon::watch;
 pub use environment::environment;
+pub use mps::Mps;
 pub use plugin::{Plan, run};
 pub use resource::{Measure, Resource, ResourceError};

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use gvirtus_device_plugin::{Plan, Resource, run, watch};
+use gvirtus_device_plugin::{Mps, Plan, Resource, run, watch};
 use gvirtus_transport::Endpoint;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -40,6 +40,10 @@ struct Arguments {
         value_name = "FOLDER"
     )]
     folder: PathBuf,
+    /// Gives containers NVIDIA's Multi-Process Service, whose control daemon has its pipes in
+    /// FOLDER/pipe and sees FOLDER/shm as /dev/shm
+    #[arg(long, value_name = "FOLDER")]
+    mps_folder: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -72,9 +76,14 @@ async fn serve(arguments: Arguments) -> Result<()> {
         Resource::memory(arguments.memory_unit_mib),
     ];
     resources.extend(arguments.aliases);
+    let mps = arguments.mps_folder.map(Mps::new);
+    if let Some(mps) = &mps {
+        mps.prepare().context("cannot prepare the folder of MPS")?;
+    }
     let plan = Plan {
         folder: arguments.folder,
         resources,
+        mps,
     };
     let (sender, cards) = tokio::sync::watch::channel(Vec::new());
     let again = Notify::new();

@@ -17,6 +17,7 @@ use crate::api::device_plugin_server::DevicePluginServer;
 use crate::api::registration_client::RegistrationClient;
 use crate::card::Card;
 use crate::limits::{KUBELET_INTERVAL, REGISTER_INTERVAL, REGISTER_TIMEOUT};
+use crate::mps::Mps;
 use crate::resource::Resource;
 use crate::service::{self, Service};
 
@@ -30,6 +31,8 @@ pub struct Plan {
     pub folder: PathBuf,
     /// Each is a plugin of its own to the kubelet.
     pub resources: Vec<Resource>,
+    /// Where containers reach the Multi-Process Service, if they do.
+    pub mps: Option<Mps>,
 }
 
 /// Why the kubelet does not know the plugin.
@@ -121,7 +124,12 @@ async fn register(
     for resource in &plan.resources {
         let name = socket_name(resource);
         // The kubelet calls it before it answers.
-        all.push(serve(plan.folder.join(&name), resource, cards)?);
+        let service = Service {
+            resource: resource.clone(),
+            cards: cards.clone(),
+            mps: plan.mps.clone(),
+        };
+        all.push(serve(plan.folder.join(&name), service)?);
         let request = api::RegisterRequest {
             version: VERSION.to_owned(),
             endpoint: name,
@@ -143,21 +151,13 @@ fn socket_name(resource: &Resource) -> String {
     format!("gvirtus-{}.sock", resource.name().replace('/', "-"))
 }
 
-fn serve(
-    path: PathBuf,
-    resource: &Resource,
-    cards: &watch::Receiver<Vec<Card>>,
-) -> Result<Served, RegisterError> {
+fn serve(path: PathBuf, service: Service) -> Result<Served, RegisterError> {
     // One that was killed has left its own.
     let _ = fs::remove_file(&path);
     let listener = UnixListener::bind(&path).map_err(|source| RegisterError::Listen {
         path: path.clone(),
         source,
     })?;
-    let service = Service {
-        resource: resource.clone(),
-        cards: cards.clone(),
-    };
     let serving = Server::builder()
         .add_service(DevicePluginServer::new(service))
         .serve_with_incoming(UnixListenerStream::new(listener));

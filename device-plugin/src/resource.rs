@@ -76,6 +76,11 @@ impl Resource {
         &self.name
     }
 
+    /// Whether it is `gvirtus.io/gpu-core`: compute alone, where an alias is a part of everything.
+    pub fn is_core(&self) -> bool {
+        self.name == CORE
+    }
+
     /// What a unit is.
     pub fn measure(&self) -> Measure {
         self.measure

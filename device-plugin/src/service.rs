@@ -13,6 +13,7 @@ use crate::allocation::preferred;
 use crate::api;
 use crate::card::{Card, VirtualId};
 use crate::environment::environment;
+use crate::mps::Mps;
 use crate::resource::Resource;
 
 const HEALTHY: &str = "Healthy";
@@ -23,6 +24,7 @@ const UNHEALTHY: &str = "Unhealthy";
 pub(crate) struct Service {
     pub(crate) resource: Resource,
     pub(crate) cards: watch::Receiver<Vec<Card>>,
+    pub(crate) mps: Option<Mps>,
 }
 
 /// What the kubelet is told of a plugin.
@@ -87,10 +89,16 @@ impl Service {
     ) -> Result<api::ContainerAllocateResponse, Status> {
         let ids = parse(&container.devices_ids)?;
         self.check(&ids)?;
-        Ok(api::ContainerAllocateResponse {
+        let mut response = api::ContainerAllocateResponse {
             envs: HashMap::from([environment(&self.resource, &ids)]),
             ..Default::default()
-        })
+        };
+        if let Some(mps) = &self.mps {
+            let more = mps.environment(&self.resource, &self.cards.borrow(), &ids);
+            response.envs.extend(more);
+            response.mounts = mps.mounts();
+        }
+        Ok(response)
     }
 }
 
@@ -169,7 +177,13 @@ mod tests {
         });
         let (sender, cards) = watch::channel(cards.to_vec());
         let resource = Resource::core();
-        (sender, Service { resource, cards })
+        let mps = None;
+        let service = Service {
+            resource,
+            cards,
+            mps,
+        };
+        (sender, service)
     }
 
     fn ask(containers: &[&[&str]]) -> Request<api::AllocateRequest> {
@@ -197,6 +211,34 @@ mod tests {
             .map(|container| container.envs["GVIRTUS_DEVICES_GPU_CORE"].clone())
             .collect();
         assert_eq!(values, [format!("{ONE}=2"), format!("{TWO}=1")]);
+    }
+
+    #[tokio::test]
+    async fn the_multi_process_service_is_offered_to_each_container_by_itself() {
+        let (_sender, service) = service(true);
+        let ids: Vec<_> = (0..70).map(|number| format!("{ONE}-{number}")).collect();
+        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+        let containers = [&ids[..20], &ids[20..]];
+        let answer = |service: &Service| {
+            let containers = containers.map(|ids| api::ContainerAllocateRequest {
+                devices_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+            });
+            containers.map(|container| service.allocate(&container).expect("there are such"))
+        };
+        for without in answer(&service) {
+            assert_eq!(without.envs.len(), 1);
+            assert!(without.mounts.is_empty());
+        }
+        let with = Service {
+            mps: Some(Mps::new("/run/mps".into())),
+            ..service
+        };
+        let [few, many] = answer(&with);
+        let percent = "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE";
+        assert_eq!((&*few.envs[percent], &*many.envs[percent]), ("20", "50"));
+        let pipe = &few.envs["CUDA_MPS_PIPE_DIRECTORY"];
+        assert!(few.mounts.iter().any(|mount| mount.container_path == *pipe));
+        assert_eq!(few.envs.len(), 3);
     }
 
     #[tokio::test]

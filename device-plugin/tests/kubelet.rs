@@ -75,6 +75,7 @@ impl World {
         let plan = Plan {
             folder: folder.path().to_owned(),
             resources,
+            mps: None,
         };
         let asked = Arc::clone(&again);
         let plugin = tokio::spawn(async move { run(&plan, receiver, &asked).await });

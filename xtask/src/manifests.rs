@@ -25,7 +25,7 @@ const VERSIONS: [&str; 2] = ["28", "37"];
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Values that change what is rendered.
-const VARIANTS: [(&str, &[&str]); 4] = [
+const VARIANTS: [(&str, &[&str]); 5] = [
     ("no-broker", &["broker.enabled=false"]),
     (
         "softgpu",
@@ -34,6 +34,14 @@ const VARIANTS: [(&str, &[&str]); 4] = [
     (
         "host-network",
         &["backend.hostNetwork=true", "webhook.hostNetwork=true"],
+    ),
+    (
+        "mps",
+        &[
+            "devicePlugin.enabled=true",
+            "devicePlugin.mps.enabled=true",
+            "devicePlugin.mps.hostPID=true",
+        ],
     ),
     (
         "everything",
@@ -55,14 +63,16 @@ const VARIANTS: [(&str, &[&str]); 4] = [
         ],
     ),
 ];
-/// Values that the schema must refuse.
-const REFUSED: [&str; 6] = [
+/// Values that the chart must refuse.
+const REFUSED: [&str; 8] = [
     "broker.policy=fastest",
     "softgpu.enabld=true",
     "webhook.replicas=0",
     "webhook.endpoint=backend.example",
     "image.pullPolicy=Sometimes",
     "devicePlugin.aliases.a/b=49",
+    "devicePlugin.mps.enabled=true",
+    "devicePlugin.enabled=true,devicePlugin.mps.enabled=true,softgpu.enabled=true",
 ];
 
 /// `cargo xtask manifests`.

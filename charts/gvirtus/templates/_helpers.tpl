@@ -37,6 +37,15 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
+{{/* "true" where NVIDIA's Multi-Process Service runs beside backends. */}}
+{{- define "gvirtus.mps" -}}
+{{- if .Values.devicePlugin.mps.enabled -}}
+{{- if not .Values.devicePlugin.enabled }}{{ fail "devicePlugin.mps.enabled needs devicePlugin.enabled" }}{{ end -}}
+{{- if .Values.softgpu.enabled }}{{ fail "devicePlugin.mps.enabled needs NVIDIA's driver, which softgpu.enabled does without" }}{{ end -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* Pod Security's level "restricted". */}}
 {{- define "gvirtus.podSecurity" -}}
 runAsNonRoot: true
