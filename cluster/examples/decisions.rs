@@ -120,6 +120,7 @@ fn main() {
             policy,
             previous: None,
             location: location(7),
+            node: None,
         };
         let start = Instant::now();
         let mut granted = 0_u32;

@@ -48,6 +48,17 @@ pub(crate) const RESERVATION: Duration = Duration::from_secs(600);
 /// An unchanged reason for waiting is told again after this time.
 pub(crate) const EVENT_AGAIN: Duration = Duration::from_secs(300);
 
+/// How long a backend may have no room for a pod whose shadow KAI has put on its node: it may have
+/// just begun.
+pub(crate) const SHADOW_ROOM: Duration = Duration::from_secs(10);
+/// How long some of a pod's shadows may have a node while others wait: pods that hold what the
+/// other needs would wait for ever.
+pub(crate) const SHADOW_PARTLY: Duration = Duration::from_secs(60);
+/// How long there are no shadows after they were of no use; twice as long after each time.
+pub(crate) const SHADOW_PAUSE: Duration = Duration::from_secs(10);
+/// The longest of these pauses, without what is added to keep pods apart.
+pub(crate) const SHADOW_PAUSE_MAX: Duration = Duration::from_secs(300);
+
 /// A lease that was not renewed for so long may be taken.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// A leader that could not renew for so long stops.

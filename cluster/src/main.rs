@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use gvirtus_cluster::broker::{self, Options};
+use gvirtus_cluster::broker::{self, Kai, Options};
 use gvirtus_cluster::labeler;
 use gvirtus_kubernetes::{Policy, Signals, client, start_log, start_tls};
 
@@ -71,10 +71,25 @@ enum Part {
         #[arg(long, default_value = "least-loaded", value_name = "POLICY")]
         policy: Policy,
 
+        /// Makes shadow pods of this image, by which KAI counts the GPUs that its pods use
+        ///
+        /// Its entrypoint is this program.
+        #[arg(long, value_name = "IMAGE")]
+        kai_shadow_image: Option<String>,
+
+        /// The schedulerName of KAI's pods
+        #[arg(long, default_value = "kai-scheduler", value_name = "NAME")]
+        kai_scheduler: String,
+
         /// Writes the log as one JSON object a line
         #[arg(long)]
         log_json: bool,
     },
+
+    /// Waits until it is told to end, and does nothing
+    ///
+    /// In pods that stand for something that is elsewhere.
+    Wait,
 }
 
 fn main() -> ExitCode {
@@ -94,8 +109,12 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(arguments: Arguments) -> Result<()> {
-    start_tls()?;
     let mut signals = Signals::new()?;
+    if matches!(arguments.part, Part::Wait) {
+        signals.received().await;
+        return Ok(());
+    }
+    start_tls()?;
     let client = client().await?;
     match arguments.part {
         Part::Labeler { interval_s } => tokio::select! {
@@ -108,6 +127,8 @@ async fn run(arguments: Arguments) -> Result<()> {
             namespace,
             pod,
             policy,
+            kai_shadow_image,
+            kai_scheduler,
             log_json: _,
         } => {
             let options = Options {
@@ -116,9 +137,14 @@ async fn run(arguments: Arguments) -> Result<()> {
                 namespace,
                 pod,
                 policy,
+                kai: kai_shadow_image.map(|image| Kai {
+                    image,
+                    scheduler: kai_scheduler,
+                }),
             };
             broker::run(client, options, signals).await?;
         }
+        Part::Wait => {}
     }
     Ok(())
 }

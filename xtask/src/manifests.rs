@@ -25,7 +25,8 @@ const VERSIONS: [&str; 2] = ["28", "37"];
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Values that change what is rendered.
-const VARIANTS: [(&str, &[&str]); 5] = [
+const VARIANTS: [(&str, &[&str]); 6] = [
+    ("kai", &["kai.shadowPods=true", "kai.schedulerName=another"]),
     ("no-broker", &["broker.enabled=false"]),
     (
         "softgpu",
@@ -64,7 +65,7 @@ const VARIANTS: [(&str, &[&str]); 5] = [
     ),
 ];
 /// Values that the chart must refuse.
-const REFUSED: [&str; 8] = [
+const REFUSED: [&str; 9] = [
     "broker.policy=fastest",
     "softgpu.enabld=true",
     "webhook.replicas=0",
@@ -73,6 +74,7 @@ const REFUSED: [&str; 8] = [
     "devicePlugin.aliases.a/b=49",
     "devicePlugin.mps.enabled=true",
     "devicePlugin.enabled=true,devicePlugin.mps.enabled=true,softgpu.enabled=true",
+    "kai.shadowPods=true,webhook.schedulingGate=false",
 ];
 
 /// `cargo xtask manifests`.

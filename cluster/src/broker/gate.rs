@@ -116,9 +116,9 @@ impl Gates {
 
 /// Keeps room for all containers of a pod, or for none.
 fn reserve(broker: &Broker, pod: &Pod) -> Verdict {
-    let clients = match pods::clients(pod) {
+    let clients = match broker.clients(pod) {
         Ok(clients) => clients,
-        Err(error) => return Verdict::Waits(error.to_string()),
+        Err(reason) => return Verdict::Waits(reason),
     };
     let namespace = broker
         .watched
@@ -135,9 +135,10 @@ fn reserve(broker: &Broker, pod: &Pod) -> Verdict {
         }
         let demand = Demand {
             request: client.request,
-            policy,
+            policy: client.policy(policy),
             previous: None,
             location: Location::default(),
+            node: client.node.clone(),
         };
         match ledger.choose(&client.account, &demand, broker.seed()) {
             Ok(_) if client.is_init => {}
@@ -149,7 +150,8 @@ fn reserve(broker: &Broker, pod: &Pod) -> Verdict {
                 for account in &reserved {
                     ledger.unreserve(account);
                 }
-                return Verdict::Waits(reason.to_string());
+                let reason = reason.to_string();
+                return Verdict::Waits(broker.without_room(pod, client, reason));
             }
         }
     }
@@ -164,13 +166,14 @@ async fn open(broker: &Broker, pod: &Pod, reserved: &[Arc<Account>]) {
         return;
     };
     let path = format!("/spec/schedulingGates/{index}");
-    let operations = json!([
+    let mut operations = vec![
         // The pod may have changed, or be another one.
-        {"op": "test", "path": "/metadata/uid", "value": pod.uid()},
-        {"op": "test", "path": format!("{path}/name"), "value": BACKEND_GATE},
-        {"op": "remove", "path": path},
-    ]);
-    let Ok(operations) = serde_json::from_value(operations) else {
+        json!({"op": "test", "path": "/metadata/uid", "value": pod.uid()}),
+        json!({"op": "test", "path": format!("{path}/name"), "value": BACKEND_GATE}),
+        json!({"op": "remove", "path": path}),
+    ];
+    operations.extend(broker.lease_mark(pod));
+    let Ok(operations) = serde_json::from_value(operations.into()) else {
         return;
     };
     let patch = Patch::<()>::Json(operations);
@@ -197,7 +200,7 @@ async fn open(broker: &Broker, pod: &Pod, reserved: &[Arc<Account>]) {
 }
 
 /// Tells the pod's user. The helper of kube's runtime would repeat the first note of a reason.
-async fn publish(broker: &Broker, pod: &Pod, kind: &str, reason: &str, note: String) {
+pub(super) async fn publish(broker: &Broker, pod: &Pod, kind: &str, reason: &str, note: String) {
     let namespace = pod.namespace().unwrap_or_default();
     let now = Timestamp::now();
     let event = Event {

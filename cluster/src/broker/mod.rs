@@ -5,6 +5,7 @@
 //! pods, nodes ──watch──▶ ledger ◀──status, every 2 s── backends
 //! client ──hello, token──▶ serve ──▶ identity (TokenReview) ──▶ pods (spec) ──▶ ledger ──▶ ticket
 //!                                 gate: scheduling gates, events     sessions: GpuSession objects
+//!                                 shadow: pods by which KAI counts what others use
 //! ```
 //!
 //! Nothing is kept: what a broker knows it has from the API server and from the backends, and a
@@ -21,6 +22,7 @@ pub mod pods;
 mod poll;
 mod serve;
 mod sessions;
+mod shadow;
 mod watch;
 pub mod wire;
 
@@ -46,7 +48,10 @@ use crate::limits;
 use crate::placement::BackendId;
 use ledger::Ledger;
 use metrics::Metrics;
+use shadow::Leases;
 use watch::Watched;
+
+pub use shadow::Kai;
 
 /// The Lease, and the part of all names.
 const LEASE: &str = "gvirtus-broker";
@@ -68,6 +73,8 @@ pub struct Options {
     pub pod: Option<String>,
     /// How to choose where neither pod nor namespace says.
     pub policy: Policy,
+    /// How KAI is told of GPUs that its pods use; not at all where it is absent.
+    pub kai: Option<Kai>,
 }
 
 /// A broker that leads.
@@ -79,6 +86,7 @@ pub struct Broker {
     keys: PublicKeys,
     policy: Policy,
     watched: Watched,
+    leases: Option<Leases>,
     ledger: Mutex<Ledger>,
     /// Wakes the work on pods and gates.
     changed: Arc<Notify>,
@@ -149,7 +157,12 @@ async fn lead(
     let keys = tokio::time::timeout(limits::API_REQUEST, keys).await;
     let (key, keys) = keys.map_err(|_| anyhow!("the API server does not answer"))??;
     let changed = Arc::new(Notify::new());
+    let leases = options.kai.clone().map(|kai| {
+        let shadows = watch::start_labelled(&client, shadow::OWNER, &changed);
+        Leases::new(kai, shadows)
+    });
     let broker = Arc::new(Broker {
+        leases,
         watched: Watched::start(&client, &options.namespace, &changed),
         client,
         changed: Arc::clone(&changed),
@@ -164,6 +177,9 @@ async fn lead(
         metrics: Arc::clone(&replica.metrics),
     });
     broker.watched.ready().await;
+    if let Some(leases) = &broker.leases {
+        leases.ready().await;
+    }
     let mut pollers = poll::Pollers::default();
     pollers.update(&broker);
     let start = Instant::now();
@@ -184,6 +200,9 @@ async fn lead(
         broker.release_ended();
         if broker.ledger.lock().expire(Instant::now()) {
             broker.has_room();
+        }
+        if let Some(leases) = &broker.leases {
+            leases.update(&broker).await;
         }
         gates.update(&broker).await;
         sessions.update(&broker).await;

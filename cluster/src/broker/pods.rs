@@ -59,6 +59,18 @@ pub struct Client {
     pub request: Request,
     /// Whether it runs before the others and has ended when they begin.
     pub is_init: bool,
+    /// The node whose backend it must use, where KAI has chosen it.
+    pub node: Option<Arc<str>>,
+}
+
+impl Client {
+    /// Where KAI counts devices, they are filled as KAI fills them.
+    pub fn policy(&self, policy: Policy) -> Policy {
+        match self.node {
+            Some(_) => Policy::Binpack,
+            None => policy,
+        }
+    }
 }
 
 /// The container of this name, as a client of the broker.
@@ -120,6 +132,7 @@ fn of_container(pod: &Pod, container: &Container, is_init: bool) -> Result<Clien
         account: account(pod, &container.name),
         request,
         is_init,
+        node: None,
     })
 }
 

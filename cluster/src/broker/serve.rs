@@ -196,7 +196,8 @@ async fn attempt(
     };
     let pod = pod(broker, &bearer).await?;
     let client = pods::client(&pod, &hello.client.container)?;
-    Ok(grant(broker, &pod, &client, previous(broker, hello)))
+    let client = broker.confined(&pod, client);
+    Ok(client.and_then(|client| grant(broker, &pod, &client, previous(broker, hello))))
 }
 
 /// The pod of a token, from the copy of the API server's objects if that is new enough.
@@ -234,9 +235,10 @@ fn grant(
     let namespace = broker.watched.namespace(&client.account.namespace);
     let demand = Demand {
         request: client.request,
-        policy: pods::policy(pod, namespace.as_deref(), broker.policy),
+        policy: client.policy(pods::policy(pod, namespace.as_deref(), broker.policy)),
         previous,
         location: pods::location(node_name, node.as_deref()),
+        node: client.node.clone(),
     };
     let start = Instant::now();
     let mut ledger = broker.ledger.lock();

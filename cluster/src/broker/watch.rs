@@ -73,6 +73,12 @@ impl Watched {
     }
 }
 
+/// Watches pods of all namespaces with a label, whatever its value.
+pub(super) fn start_labelled(client: &Client, label: &str, changed: &Arc<Notify>) -> Store<Pod> {
+    let config = watcher::Config::default().labels(label);
+    start(Api::all(client.clone()), config, changed)
+}
+
 fn start<K>(api: Api<K>, config: watcher::Config, changed: &Arc<Notify>) -> Store<K>
 where
     K: kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,

@@ -16,6 +16,10 @@ pub fn choose<'a, B>(backends: B, demand: &Demand, seed: u64) -> Result<Choice, 
 where
     B: Iterator<Item = &'a Backend> + Clone,
 {
+    let backends = backends.filter(|backend| {
+        let node = demand.node.as_ref();
+        node.is_none_or(|node| backend.location.node == *node)
+    });
     if let Some(id) = &demand.previous
         && let Some(previous) = backends.clone().find(|backend| backend.id == *id)
         && let Some(devices) = devices(previous, demand)

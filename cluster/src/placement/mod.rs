@@ -102,6 +102,8 @@ pub struct Demand {
     pub previous: Option<BackendId>,
     /// Where the program runs.
     pub location: Location,
+    /// The node whose backend it must be, where somebody else has chosen it.
+    pub node: Option<Arc<str>>,
 }
 
 /// A backend and some of its devices.

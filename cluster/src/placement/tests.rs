@@ -96,6 +96,23 @@ fn each_policy_prefers_what_it_says() {
 }
 
 #[test]
+fn a_node_that_others_have_chosen_is_the_only_choice() {
+    let mut backends = vec![backend(0, &[8 * GIB]), backend(1, &[8 * GIB])];
+    let on = |node: &str| Demand {
+        node: Some(node.into()),
+        previous: Some("b0".into()),
+        ..demand("gpu-count=1", Policy::LeastLoaded)
+    };
+    let node = backends[1].location.node.to_string();
+    assert_eq!(chosen(&backends, &on(&node)), "b1");
+    let share = share_of(&backends[1], "gpu-core=10");
+    backends[1].take(&share);
+    for node in [node.as_str(), "elsewhere"] {
+        assert!(choose(backends.iter(), &on(node), 0).is_err(), "{node}");
+    }
+}
+
+#[test]
 fn memory_that_programs_use_counts_as_load() {
     let mut backends = vec![backend(0, &[8 * GIB]), backend(1, &[8 * GIB])];
     backends[0].devices[0].used_memory_bytes = GIB;
@@ -200,6 +217,7 @@ fn any_demand() -> impl Strategy<Value = Demand> {
             policy,
             previous: (previous < 8).then(|| BackendId(format!("b{previous}").into())),
             location: backend(at, &[]).location,
+            node: None,
         })
 }
 

@@ -26,6 +26,8 @@ pub(crate) const API_SERVICE: &str = "10.96.0.1";
 /// The password of the administrator, on a network of this machine only.
 const ADMINISTRATOR_FILE: &str = "administrator.kubeconfig";
 const ADMINISTRATOR: &str = "administrator-of-a-test";
+/// The `schedulerName` of pods in KAI's queues.
+pub(crate) const KAI_SCHEDULER: &str = "kai-scheduler";
 
 /// A control plane that ends with its guard.
 pub(crate) struct Cluster {
@@ -91,14 +93,7 @@ impl Cluster {
         .await?;
         let kubeconfig = path.join(ADMINISTRATOR_FILE);
         write_kubeconfig(&kubeconfig, &url, &authority, ADMINISTRATOR)?;
-        let scheduler = Program::start(
-            "kube-scheduler",
-            Command::new(programs.join("kube-scheduler"))
-                .arg("--leader-elect=false")
-                .arg("--secure-port=0")
-                .arg(format!("--kubeconfig={}", kubeconfig.display())),
-            path,
-        )?;
+        let scheduler = scheduler(programs, path, &kubeconfig)?;
         Ok(Self {
             _scheduler: scheduler,
             _apiserver: apiserver,
@@ -165,6 +160,27 @@ fn apiserver(programs: &Path, folder: &Path, etcd_port: u16) -> Command {
         "--allow-privileged=true".into(),
     ]);
     command
+}
+
+/// One that works under the name of KAI's scheduler too.
+fn scheduler(programs: &Path, folder: &Path, kubeconfig: &Path) -> Result<Program> {
+    let profiles = ["default-scheduler", KAI_SCHEDULER].map(|name| json!({"schedulerName": name}));
+    let configuration = json!({
+        "apiVersion": "kubescheduler.config.k8s.io/v1",
+        "kind": "KubeSchedulerConfiguration",
+        "clientConnection": {"kubeconfig": kubeconfig},
+        "leaderElection": {"leaderElect": false},
+        "profiles": profiles,
+    });
+    let path = folder.join("scheduler.json");
+    fs::write(&path, configuration.to_string())?;
+    Program::start(
+        "kube-scheduler",
+        Command::new(programs.join("kube-scheduler"))
+            .arg("--secure-port=0")
+            .arg(format!("--config={}", path.display())),
+        folder,
+    )
 }
 
 /// Ports that were free a moment ago, on loopback.

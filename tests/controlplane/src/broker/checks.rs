@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::Broker;
 use super::client::{self, Client};
+use super::kai;
 use super::parts::MEMORY_MIB;
 use crate::objects::{self, is_equipped};
 use crate::wait::until;
@@ -25,7 +26,7 @@ const MANY: usize = 200;
 const GATE: &str = "gvirtus.io/backend";
 const BACKEND: &str = "backend-1";
 
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 11] = [
     "a_pod_without_a_backend_stays_behind_its_gate",
     "a_backend_opens_the_gate_and_answers_who_waits",
     "a_pods_token_gives_it_a_session_that_is_listed",
@@ -34,6 +35,9 @@ pub(crate) const NAMES: [&str; 8] = [
     "a_restarted_broker_answers_who_waited",
     "a_backend_that_goes_takes_nobody_with_it",
     "many_pods_at_once_get_a_backend_each",
+    "kai_counts_a_shadow_before_its_pod_is_scheduled",
+    "a_pod_whose_shadow_is_taken_away_ends",
+    "a_shadow_where_there_is_no_room_is_let_go",
 ];
 
 pub(crate) async fn run(name: &str, world: &mut World) -> Result<()> {
@@ -57,12 +61,15 @@ async fn check(name: &str, world: &World, broker: &mut Broker) -> Result<()> {
         "a_restarted_broker_answers_who_waited" => restarted(world, broker).await,
         "a_backend_that_goes_takes_nobody_with_it" => gone(world, broker).await,
         "many_pods_at_once_get_a_backend_each" => many(world, broker).await,
+        "kai_counts_a_shadow_before_its_pod_is_scheduled" => kai::counted(world, broker).await,
+        "a_pod_whose_shadow_is_taken_away_ends" => kai::taken_away(world, broker).await,
+        "a_shadow_where_there_is_no_room_is_let_go" => kai::without_room(world, broker).await,
         _ => bail!("there is no such check"),
     }
 }
 
 /// Creates a labelled pod whose container asks for these resources.
-async fn create(world: &World, name: &str, limits: &[(&str, &str)]) -> Result<Pod> {
+pub(super) async fn create(world: &World, name: &str, limits: &[(&str, &str)]) -> Result<Pod> {
     let mut pod = serde_json::to_value(objects::pod(name, true)?)?;
     for (name, value) in limits {
         pod["spec"]["containers"][0]["resources"]["limits"][name] = json!(value);
@@ -71,13 +78,13 @@ async fn create(world: &World, name: &str, limits: &[(&str, &str)]) -> Result<Po
     Ok(world.pods().create(&PostParams::default(), &pod).await?)
 }
 
-async fn remove(world: &World, name: &str) -> Result<()> {
+pub(super) async fn remove(world: &World, name: &str) -> Result<()> {
     let at_once = DeleteParams::default().grace_period(0);
     world.pods().delete(name, &at_once).await?;
     Ok(())
 }
 
-fn is_gated(pod: &Pod) -> bool {
+pub(super) fn is_gated(pod: &Pod) -> bool {
     let gates = pod
         .spec
         .iter()
@@ -85,14 +92,14 @@ fn is_gated(pod: &Pod) -> bool {
     gates.into_iter().any(|gate| gate.name == GATE)
 }
 
-async fn until_open(world: &World, name: &str) -> Result<()> {
+pub(super) async fn until_open(world: &World, name: &str) -> Result<()> {
     until(&format!("{name} may be scheduled"), LIMIT, || async {
         Ok(!is_gated(&world.pods().get(name).await?))
     })
     .await
 }
 
-async fn until_told(world: &World, pod: &str, reason: &str, said: &str) -> Result<()> {
+pub(super) async fn until_told(world: &World, pod: &str, reason: &str, said: &str) -> Result<()> {
     let events: Api<Event> = Api::namespaced(world.client(), "default");
     until(&format!("an event {reason} of {pod}"), LIMIT, || async {
         let events = events.list(&ListParams::default()).await?;
@@ -232,7 +239,7 @@ async fn session(world: &World, broker: &mut Broker) -> Result<()> {
 }
 
 /// The key that the broker made.
-async fn key(world: &World) -> Result<SigningKey> {
+pub(super) async fn key(world: &World) -> Result<SigningKey> {
     let secrets: Api<Secret> = Api::namespaced(world.client(), NAMESPACE);
     let data = secrets
         .get("gvirtus-ticket-key")

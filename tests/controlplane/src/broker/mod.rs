@@ -4,6 +4,7 @@
 
 mod checks;
 mod client;
+mod kai;
 mod parts;
 
 pub(crate) use checks::{NAMES, run};

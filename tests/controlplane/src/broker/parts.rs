@@ -28,6 +28,8 @@ pub(crate) struct Broker {
     program: Option<Program>,
     pub(crate) port: u16,
     health_port: u16,
+    /// Whether it makes shadow pods for KAI.
+    pub(crate) has_shadows: bool,
     backends: Vec<Backend>,
 }
 
@@ -48,6 +50,7 @@ impl Broker {
             program: None,
             port,
             health_port,
+            has_shadows: false,
             backends: Vec::new(),
         };
         broker.start_program(world).await?;
@@ -57,12 +60,14 @@ impl Broker {
     /// Starts the program on the same ports.
     pub(crate) async fn start_program(&mut self, world: &World) -> Result<()> {
         let kubeconfig = world.account("gvirtus-broker").await?;
+        let shadows = "--kai-shadow-image=registry.example/gvirtus-cluster:1";
         let mut program = Program::start(
             "gvirtus-broker",
             Command::new(world.product().join("gvirtus-cluster"))
                 .arg("broker")
                 .arg(format!("--listen=127.0.0.1:{}", self.port))
                 .arg(format!("--health-listen=127.0.0.1:{}", self.health_port))
+                .args(self.has_shadows.then_some(shadows))
                 .env("KUBECONFIG", kubeconfig),
             world.cluster.folder.path(),
         )?;
