@@ -24,11 +24,12 @@ const TESTS: &str = "gvirtus-controlplane-tests";
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 const QUERY_LIMIT: Duration = Duration::from_secs(120);
 /// What a node without a GPU, and without a registry, changes in the chart.
-const VALUES: [&str; 6] = [
+const VALUES: [&str; 7] = [
     "softgpu.enabled=true",
     "softgpu.memoryMiB=512",
     "backend.resources.requests.memory=64Mi",
     "image.pullPolicy=Never",
+    "kai.shadowPods=true",
     "devicePlugin.enabled=true",
     "devicePlugin.aliases.k8s\\.amazonaws\\.com/vgpu=10",
 ];

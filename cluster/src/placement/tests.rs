@@ -211,13 +211,14 @@ fn any_demand() -> impl Strategy<Value = Demand> {
         select(Policy::ALL.to_vec()),
         0_u8..8,
         0_u8..16,
+        0_u8..16,
     )
-        .prop_map(|(request, policy, at, previous)| Demand {
+        .prop_map(|(request, policy, at, previous, node)| Demand {
             request,
             policy,
             previous: (previous < 8).then(|| BackendId(format!("b{previous}").into())),
             location: backend(at, &[]).location,
-            node: None,
+            node: (node < 8).then(|| backend(node, &[]).location.node),
         })
 }
 
@@ -278,6 +279,8 @@ proptest! {
                 Ok(choice) => {
                     let backend = backends.iter().find(|b| b.id == choice.backend).expect("one");
                     prop_assert_eq!(backend.state, State::Ready);
+                    let node = &backend.location.node;
+                    prop_assert!(demand.node.as_ref().is_none_or(|wanted| wanted == node));
                     let count = demand.request.count.map_or(1, |count| count.get().into());
                     if demand.request.is_empty() {
                         prop_assert!(!choice.share.devices.is_empty());

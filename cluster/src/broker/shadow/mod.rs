@@ -120,7 +120,13 @@ impl Leases {
     /// Makes, deletes and ends what is due.
     pub(super) async fn update(&self, broker: &Broker) {
         let tasks = self.plan(broker, Instant::now());
-        work::run(broker, tasks).await;
+        let refused = work::run(broker, tasks).await;
+        let mut notes = self.notes.lock();
+        for (pod, reason) in refused {
+            let reason = format!("its shadow pod cannot be made: {reason}");
+            let note = notes.entry(pod).or_default();
+            note.rest(reason, Instant::now(), broker.seed());
+        }
     }
 
     fn plan(&self, broker: &Broker, now: Instant) -> Vec<Task> {

@@ -9,6 +9,7 @@ use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt as _};
 use tracing::{debug, info, warn};
 
+use super::manifest::OWNER;
 use crate::broker::{Broker, gate};
 use crate::limits;
 
@@ -36,7 +37,8 @@ impl Task {
         (!is_going).then(|| Self::Delete(Arc::clone(shadow)))
     }
 
-    async fn run(self, broker: &Broker) {
+    /// Does it; returns the UID of a pod whose shadow the API server does not want, and why.
+    async fn run(self, broker: &Broker) -> Option<(String, String)> {
         let pods = |pod: &Pod| -> Api<Pod> {
             Api::namespaced(broker.client.clone(), &pod.namespace().unwrap_or_default())
         };
@@ -45,8 +47,14 @@ impl Task {
             Self::Delete(shadow) => delete(&pods(shadow), shadow).await,
             Self::End { pod, shadow, why } => end(broker, &pods(pod), pod, shadow, why).await,
         };
-        if let Err(error) = result {
-            warn!(%error, task = self.name(), "shadow pods");
+        let error = result.err()?;
+        warn!(%error, task = self.name(), "shadow pods");
+        match (self, error) {
+            (Self::Create(shadow), kube::Error::Api(status)) => {
+                let owner = shadow.labels().get(OWNER)?;
+                Some((owner.clone(), status.message))
+            }
+            _ => None,
         }
     }
 
@@ -59,21 +67,24 @@ impl Task {
     }
 }
 
-/// Does them all; what fails is due again at the next look.
-pub(super) async fn run(broker: &Broker, tasks: Vec<Task>) {
+/// Does them all; what fails is due again at the next look. Returns the UIDs of pods whose shadows
+/// the API server does not want, and why.
+pub(super) async fn run(broker: &Broker, tasks: Vec<Task>) -> Vec<(String, String)> {
     let tasks = tasks.into_iter().map(|task| {
         let name = task.name();
         async move {
             let done = tokio::time::timeout(limits::API_REQUEST, task.run(broker)).await;
-            if done.is_err() {
+            done.unwrap_or_else(|_| {
                 warn!(task = name, "shadow pods: the API server does not answer");
-            }
+                None
+            })
         }
     });
     futures::stream::iter(tasks)
         .buffer_unordered(limits::API_REQUESTS)
-        .count()
-        .await;
+        .filter_map(std::future::ready)
+        .collect()
+        .await
 }
 
 async fn create(pods: &Api<Pod>, shadow: &Pod) -> Result<(), kube::Error> {

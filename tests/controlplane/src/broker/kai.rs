@@ -73,7 +73,7 @@ async fn until_no_shadow(world: &World, pod: &Pod) -> Result<()> {
 }
 
 /// What the chart adds with `kai.shadowPods=true`.
-async fn switch_on(world: &World, broker: &mut Broker) -> Result<()> {
+async fn allow(world: &World) -> Result<()> {
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": {"name": "gvirtus-broker-kai"},
@@ -89,9 +89,7 @@ async fn switch_on(world: &World, broker: &mut Broker) -> Result<()> {
     for object in [role, binding] {
         objects::apply(&world.client(), &object).await?;
     }
-    broker.stop_program()?;
-    broker.has_shadows = true;
-    broker.start_program(world).await
+    Ok(())
 }
 
 /// A node with one GPU, as the scheduler sees it.
@@ -116,9 +114,14 @@ async fn add_node(world: &World) -> Result<()> {
 }
 
 pub(super) async fn counted(world: &World, broker: &mut Broker) -> Result<()> {
-    switch_on(world, broker).await?;
+    broker.stop_program()?;
+    broker.has_shadows = true;
+    broker.start_program(world).await?;
     let limits = [("gvirtus.io/gpu-memory", "512")];
     let pod = create_queued(world, "queued", &limits).await?;
+    // As where a quota of the namespace leaves no room for one more pod.
+    until_told(world, "queued", "WaitingForBackend", "cannot be made").await?;
+    allow(world).await?;
     let made = until_shadow(world, &pod).await?;
     ensure!(made.annotations()["gpu-memory"] == "512", "{made:?}");
     ensure!(made.labels()["kai.scheduler/queue"] == "team", "{made:?}");

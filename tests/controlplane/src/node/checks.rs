@@ -12,6 +12,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 use super::broker;
+use super::kai;
 use super::machine::{Machine, NODE_NAME};
 use super::parts;
 use super::pods::{self, EXAMPLES};
@@ -28,7 +29,7 @@ const FIRST: &str = "the first round is done";
 const FIRST_KERNELS: usize = 5;
 pub(super) const BUSYBOX: &str = "busybox:1.37";
 
-pub(super) const NAMES: [&str; 15] = [
+pub(super) const NAMES: [&str; 16] = [
     "the_node_is_ready",
     "containerd_imports_the_images",
     "the_chart_runs_as_it_is",
@@ -40,6 +41,7 @@ pub(super) const NAMES: [&str; 15] = [
     "a_pod_as_restricted_as_can_be_has_a_gpu",
     "pods_of_a_job_share_a_gpu",
     "an_image_like_busybox_has_a_gpu",
+    "a_pod_in_a_queue_of_kai_lives_as_long_as_its_shadow",
     "a_pod_has_no_more_memory_than_its_limit",
     "a_pod_waits_for_a_backend",
     "a_killed_backend_ends_its_programs_and_the_next_one_serves",
@@ -59,6 +61,7 @@ pub(super) async fn run(name: &str, machine: &mut Machine) -> Result<()> {
         "a_pod_as_restricted_as_can_be_has_a_gpu" => restricted(machine).await,
         "pods_of_a_job_share_a_gpu" => job(machine).await,
         "an_image_like_busybox_has_a_gpu" => busybox(machine).await,
+        "a_pod_in_a_queue_of_kai_lives_as_long_as_its_shadow" => kai::leased(machine).await,
         "a_pod_has_no_more_memory_than_its_limit" => broker::limited(machine).await,
         "a_pod_waits_for_a_backend" => broker::waits(machine).await,
         "a_killed_backend_ends_its_programs_and_the_next_one_serves" => killed(machine).await,
@@ -271,7 +274,7 @@ async fn restarted(machine: &mut Machine) -> Result<()> {
 }
 
 /// Applies an example and returns the name of what it makes.
-async fn example(machine: &Machine, file: &str) -> Result<String> {
+pub(super) async fn example(machine: &Machine, file: &str) -> Result<String> {
     let path = machine
         .arguments()
         .repository

@@ -7,6 +7,7 @@
 mod broker;
 mod checks;
 mod dns;
+mod kai;
 mod machine;
 mod network;
 mod parts;
