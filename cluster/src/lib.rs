@@ -2,11 +2,13 @@
 //! What GVirtuS does in a Kubernetes cluster beside the webhook: labels of nodes, and the broker,
 //! which says which backend a program uses.
 //!
-//! [`placement`] is the choice, a pure function.
+//! [`placement`] is the choice, a pure function; [`capacity`] tells schedulers and quotas what
+//! there is to choose from.
 
 #![forbid(unsafe_code)]
 
 pub mod broker;
+pub mod capacity;
 pub mod labeler;
 pub mod lease;
 pub mod limits;

@@ -59,6 +59,13 @@ pub(crate) const SHADOW_PAUSE: Duration = Duration::from_secs(10);
 /// The longest of these pauses, without what is added to keep pods apart.
 pub(crate) const SHADOW_PAUSE_MAX: Duration = Duration::from_secs(300);
 
+/// Between two looks at what nodes show of the backends.
+pub(crate) const CAPACITY_LOOK: Duration = Duration::from_secs(2);
+/// Nodes that are written to after one look.
+pub(crate) const CAPACITY_PATCHES: usize = 32;
+/// Between two writes to one node.
+pub(crate) const CAPACITY_AGAIN: Duration = Duration::from_secs(5);
+
 /// A lease that was not renewed for so long may be taken.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// A leader that could not renew for so long stops.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use gvirtus_cluster::broker::{self, Kai, Options};
+use gvirtus_cluster::capacity::Mode;
 use gvirtus_cluster::labeler;
 use gvirtus_kubernetes::{Policy, Signals, client, start_log, start_tls};
 
@@ -81,6 +82,11 @@ enum Part {
         #[arg(long, default_value = "kai-scheduler", value_name = "NAME")]
         kai_scheduler: String,
 
+        /// What the status of nodes with gvirtus.io/frontend.allowed=true shows of all backends
+        /// together: gvirtus.io/gpu-memory, gpu-core and gpu-count
+        #[arg(long, value_enum, default_value = "off", value_name = "MODE")]
+        frontend_capacity: Mode,
+
         /// Writes the log as one JSON object a line
         #[arg(long)]
         log_json: bool,
@@ -129,6 +135,7 @@ async fn run(arguments: Arguments) -> Result<()> {
             policy,
             kai_shadow_image,
             kai_scheduler,
+            frontend_capacity,
             log_json: _,
         } => {
             let options = Options {
@@ -141,6 +148,7 @@ async fn run(arguments: Arguments) -> Result<()> {
                     image,
                     scheduler: kai_scheduler,
                 }),
+                frontend_capacity,
             };
             broker::run(client, options, signals).await?;
         }

@@ -8,9 +8,11 @@ mod health;
 pub mod names;
 mod policy;
 mod program;
+mod quantity;
 mod request;
 
 pub use health::{Health, serve_health};
 pub use policy::{Policy, UnknownPolicy};
 pub use program::{Signals, client, listen, random, start_log, start_tls};
+pub use quantity::{quantity, whole};
 pub use request::{Request, RequestError};

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use thiserror::Error;
 
 use crate::names::{GPU_CORE, GPU_COUNT, GPU_MEMORY, REQUEST, RESOURCE_PREFIX};
+use crate::quantity::whole;
 
 /// Most devices of one backend.
 const DEVICES_MAX: u64 = gvirtus_protocol::limits::DEVICES_MAX as u64;
@@ -129,7 +130,7 @@ impl Request {
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), RequestError> {
         let number = || {
-            let number = value.parse::<u64>().ok().and_then(NonZero::new);
+            let number = whole(value).and_then(NonZero::new);
             number
                 .map(NonZero::get)
                 .ok_or_else(|| RequestError::Number {
@@ -214,6 +215,9 @@ mod tests {
         assert!(!request.is_whole());
         let whole = read(json!({GPU_COUNT: "2"}), json!({})).expect("valid");
         assert!(whole.is_whole());
+        // As the API server writes 2000.
+        let round = read(json!({GPU_MEMORY: "2k"}), json!({})).expect("valid");
+        assert_eq!(round.to_string(), "gpu-memory=2000");
         assert!(
             read(json!({"cpu": "1"}), json!({}))
                 .expect("valid")

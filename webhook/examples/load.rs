@@ -52,6 +52,7 @@ async fn serve(certificate: &str, key: &str) -> Result<()> {
         shim_pull_policy: PullPolicy::IfNotPresent,
         endpoint: "broker://gvirtus-broker.gvirtus-system.svc:34568".into(),
         translate_resources: true,
+        keep_resources: false,
         scheduling_gate: true,
     });
     let read = |path: &str| std::fs::read_to_string(path).context("cannot read the certificate");

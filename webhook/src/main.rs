@@ -58,6 +58,11 @@ struct Arguments {
     #[arg(long)]
     translate_resources: bool,
 
+    /// Leaves them in containers too, where nodes advertise them: for the scheduler and for a
+    /// namespace's ResourceQuota
+    #[arg(long)]
+    keep_resources: bool,
+
     /// Holds the scheduling of pods until the broker's controller finds room for them
     #[arg(long)]
     scheduling_gate: bool,
@@ -153,6 +158,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         shim_pull_policy: arguments.shim_pull_policy,
         endpoint: arguments.endpoint,
         translate_resources: arguments.translate_resources,
+        keep_resources: arguments.keep_resources,
         scheduling_gate: arguments.scheduling_gate,
     });
     let names = Names {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Our resources in a container's `resources`: what they ask for becomes a variable that the broker
-//! reads, where no node advertises them.
+//! reads, and they are gone where no node advertises them.
 
 use gvirtus_kubernetes::Request;
 use gvirtus_kubernetes::names::{BROKER_SCHEME, ENDPOINT, REQUEST, RESOURCE_PREFIX};
@@ -23,7 +23,7 @@ pub(crate) fn check(spec: &PodSpec, chosen: &[Chosen<'_>]) -> Result<(), Refusal
     Ok(())
 }
 
-/// Takes our resources out of the container at `path` and writes the request in their place.
+/// Writes the request of the container at `path` and takes our resources out of it.
 pub(crate) fn translate(
     editor: &mut Editor,
     path: &[&str],
@@ -48,6 +48,11 @@ pub(crate) fn translate(
     if !settings.translate_resources {
         return Ok(());
     }
+    let env = [path, &["env"]].concat();
+    editor.push(&env, json!({"name": REQUEST, "value": request.to_string()}));
+    if settings.keep_resources {
+        return Ok(());
+    }
     for list in ["limits", "requests"] {
         let parent = [path, &["resources", list]].concat();
         let names = editor.at(&parent).and_then(|value| value.as_object());
@@ -62,8 +67,6 @@ pub(crate) fn translate(
             editor.remove(&[parent.as_slice(), &[name.as_str()]].concat());
         }
     }
-    let env = [path, &["env"]].concat();
-    editor.push(&env, json!({"name": REQUEST, "value": request.to_string()}));
     Ok(())
 }
 

@@ -12,8 +12,10 @@ pub struct Settings {
     pub shim_pull_policy: PullPolicy,
     /// `GVIRTUS_ENDPOINT`.
     pub endpoint: String,
-    /// Whether resources of ours become `GVIRTUS_REQUEST`: no node advertises them.
+    /// Whether resources of ours become `GVIRTUS_REQUEST`, which the broker reads.
     pub translate_resources: bool,
+    /// Whether they stay beside it, for the scheduler and for quotas: nodes do advertise them.
+    pub keep_resources: bool,
     /// Whether pods wait for the controller that removes their scheduling gate.
     pub scheduling_gate: bool,
 }

@@ -15,6 +15,7 @@ fn settings() -> Settings {
         shim_pull_policy: PullPolicy::IfNotPresent,
         endpoint: "broker://gvirtus-broker.gvirtus-system.svc:34568".into(),
         translate_resources: true,
+        keep_resources: false,
         scheduling_gate: true,
     }
 }

@@ -18,6 +18,7 @@ fn settings() -> Settings {
         shim_pull_policy: PullPolicy::IfNotPresent,
         endpoint: "broker://gvirtus-broker.gvirtus-system:34568".into(),
         translate_resources: true,
+        keep_resources: false,
         scheduling_gate: true,
     }
 }
@@ -291,6 +292,23 @@ proptest! {
             } else {
                 prop_assert_eq!(before, after);
             }
+        }
+    }
+
+    #[test]
+    fn resources_stay_where_nodes_advertise_them(pod in pod()) {
+        let settings = Settings { keep_resources: true, ..settings() };
+        let Ok(Some(patch)) = inject(&pod, &settings) else {
+            return Ok(());
+        };
+        let mut after = pod.clone();
+        json_patch::patch(&mut after, &patch).expect("the patch applies");
+        prop_assert_eq!(inject(&after, &settings), Ok(None));
+        let ((_, before), (_, after)) = (parse(&pod), parse(&after));
+        let after: Vec<_> = containers(&after).skip(1).collect();
+        for (before, after) in containers(&before).zip(after) {
+            prop_assert_eq!(&before.resources, &after.resources);
+            prop_assert_eq!(Request::of_container(after), Request::from_resources(before));
         }
     }
 

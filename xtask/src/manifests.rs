@@ -25,7 +25,7 @@ const VERSIONS: [&str; 2] = ["28", "37"];
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Values that change what is rendered.
-const VARIANTS: [(&str, &[&str]); 6] = [
+const VARIANTS: [(&str, &[&str]); 7] = [
     ("kai", &["kai.shadowPods=true", "kai.schedulerName=another"]),
     ("no-broker", &["broker.enabled=false"]),
     (
@@ -44,6 +44,7 @@ const VARIANTS: [(&str, &[&str]); 6] = [
             "devicePlugin.mps.hostPID=true",
         ],
     ),
+    ("remote-capacity", &["frontendCapacity.enabled=true"]),
     (
         "everything",
         &[
@@ -59,19 +60,21 @@ const VARIANTS: [(&str, &[&str]); 6] = [
             "broker.policy=nearest",
             "broker.tolerations[0].operator=Exists",
             "labeler.enabled=false",
+            "frontendCapacity.remove=true",
             "devicePlugin.enabled=true",
             "devicePlugin.aliases.k8s\\.amazonaws\\.com/vgpu=10",
         ],
     ),
 ];
 /// Values that the chart must refuse.
-const REFUSED: [&str; 9] = [
+const REFUSED: [&str; 10] = [
     "broker.policy=fastest",
     "softgpu.enabld=true",
     "webhook.replicas=0",
     "webhook.endpoint=backend.example",
     "image.pullPolicy=Sometimes",
     "devicePlugin.aliases.a/b=49",
+    "frontendCapacity.enabled=true,broker.enabled=false",
     "devicePlugin.mps.enabled=true",
     "devicePlugin.enabled=true,devicePlugin.mps.enabled=true,softgpu.enabled=true",
     "kai.shadowPods=true,webhook.schedulingGate=false",

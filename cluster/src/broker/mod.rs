@@ -43,6 +43,7 @@ use serde_json::json;
 use tokio::sync::{Notify, watch as channel};
 use tracing::{info, warn};
 
+use crate::capacity::{Advertiser, Capacity, Mode, View};
 use crate::lease::Candidate;
 use crate::limits;
 use crate::placement::BackendId;
@@ -75,6 +76,8 @@ pub struct Options {
     pub policy: Policy,
     /// How KAI is told of GPUs that its pods use; not at all where it is absent.
     pub kai: Option<Kai>,
+    /// What frontends' nodes show of the backends.
+    pub frontend_capacity: Mode,
 }
 
 /// A broker that leads.
@@ -194,6 +197,7 @@ async fn lead(
     *replica.leader.lock() = Some(Arc::clone(&broker));
     announce(&broker.client, options).await;
     info!(backends = broker.ledger.lock().totals().ready, "answering");
+    let mut advertiser = Advertiser::new(options.frontend_capacity);
     loop {
         let _ = tokio::time::timeout(limits::LOOK, changed.notified()).await;
         pollers.update(&broker);
@@ -206,6 +210,9 @@ async fn lead(
         }
         gates.update(&broker).await;
         sessions.update(&broker).await;
+        if advertiser.is_due() {
+            advertiser.update(&broker.client, &broker.capacity()).await;
+        }
     }
 }
 
@@ -263,6 +270,15 @@ impl Broker {
 
     fn seed(&self) -> u64 {
         self.seeds.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What there is, and who has it on which node.
+    fn capacity(&self) -> View {
+        let totals = self.ledger.lock().totals();
+        let watched = &self.watched;
+        let (backends, pods) = (watched.backends.state(), watched.pods.state());
+        let all = Capacity::from(&totals);
+        View::new(watched.nodes.state(), &backends, &pods, all)
     }
 
     /// Tells those who wait that there may be room.

@@ -28,6 +28,8 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     // Before the cluster that they talk to.
     pub(crate) webhook: Option<Program>,
+    /// What the webhook is told beside the usual.
+    pub(crate) webhook_options: &'static [&'static str],
     pub(crate) broker: Option<Broker>,
     pub(crate) cluster: Cluster,
     pub(crate) repository: PathBuf,
@@ -43,6 +45,7 @@ impl World {
         let [port, health_port] = free_ports()?;
         Ok(Self {
             webhook: None,
+            webhook_options: &[],
             broker: None,
             cluster,
             repository: repository.to_owned(),
@@ -119,6 +122,7 @@ impl World {
                 .arg(format!("--health-listen=127.0.0.1:{health_port}"))
                 .args(["--extra-host=127.0.0.1", "--end-delay-s=0"])
                 .args(["--translate-resources", "--scheduling-gate"])
+                .args(self.webhook_options)
                 .env("KUBECONFIG", kubeconfig),
             self.cluster.folder.path(),
         )?;

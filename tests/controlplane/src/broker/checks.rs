@@ -13,6 +13,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 use super::Broker;
+use super::capacity;
 use super::client::{self, Client};
 use super::kai;
 use super::parts::MEMORY_MIB;
@@ -20,13 +21,15 @@ use crate::objects::{self, is_equipped};
 use crate::wait::until;
 use crate::world::{NAMESPACE, World};
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 /// Pods that are created at once.
 const MANY: usize = 200;
 const GATE: &str = "gvirtus.io/backend";
 const BACKEND: &str = "backend-1";
+/// The one that takes its place.
+pub(super) const SECOND: &str = "backend-2";
 
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 12] = [
     "a_pod_without_a_backend_stays_behind_its_gate",
     "a_backend_opens_the_gate_and_answers_who_waits",
     "a_pods_token_gives_it_a_session_that_is_listed",
@@ -34,6 +37,7 @@ pub(crate) const NAMES: [&str; 11] = [
     "quotas_are_never_more_than_a_device",
     "a_restarted_broker_answers_who_waited",
     "a_backend_that_goes_takes_nobody_with_it",
+    "remote_capacity_is_scheduled_and_counted",
     "many_pods_at_once_get_a_backend_each",
     "kai_counts_a_shadow_before_its_pod_is_scheduled",
     "a_pod_whose_shadow_is_taken_away_ends",
@@ -51,7 +55,7 @@ pub(crate) async fn run(name: &str, world: &mut World) -> Result<()> {
     result
 }
 
-async fn check(name: &str, world: &World, broker: &mut Broker) -> Result<()> {
+async fn check(name: &str, world: &mut World, broker: &mut Broker) -> Result<()> {
     match name {
         "a_pod_without_a_backend_stays_behind_its_gate" => gated(world, broker).await,
         "a_backend_opens_the_gate_and_answers_who_waits" => opened(world, broker).await,
@@ -60,6 +64,7 @@ async fn check(name: &str, world: &World, broker: &mut Broker) -> Result<()> {
         "quotas_are_never_more_than_a_device" => quotas(world, broker).await,
         "a_restarted_broker_answers_who_waited" => restarted(world, broker).await,
         "a_backend_that_goes_takes_nobody_with_it" => gone(world, broker).await,
+        "remote_capacity_is_scheduled_and_counted" => capacity::check(world, broker).await,
         "many_pods_at_once_get_a_backend_each" => many(world, broker).await,
         "kai_counts_a_shadow_before_its_pod_is_scheduled" => kai::counted(world, broker).await,
         "a_pod_whose_shadow_is_taken_away_ends" => kai::taken_away(world, broker).await,
@@ -427,7 +432,7 @@ async fn gone(world: &World, broker: &mut Broker) -> Result<()> {
     .await?;
     let mut client = Client::ask(broker.port, &token, "program").await?;
     client.wait().await?;
-    broker.add_backend(world, "backend-2").await?;
+    broker.add_backend(world, SECOND).await?;
     client.grant().await?;
     remove(world, "moving").await
 }

@@ -2,6 +2,7 @@
 //! The broker beside a real API server, with the rights of its service account, and daemons that
 //! stand for the containers of backends' pods.
 
+mod capacity;
 mod checks;
 mod client;
 mod kai;

@@ -30,6 +30,8 @@ pub(crate) struct Broker {
     health_port: u16,
     /// Whether it makes shadow pods for KAI.
     pub(crate) has_shadows: bool,
+    /// What the program is told beside the usual.
+    pub(crate) options: &'static [&'static str],
     backends: Vec<Backend>,
 }
 
@@ -51,6 +53,7 @@ impl Broker {
             port,
             health_port,
             has_shadows: false,
+            options: &[],
             backends: Vec::new(),
         };
         broker.start_program(world).await?;
@@ -68,6 +71,7 @@ impl Broker {
                 .arg(format!("--listen=127.0.0.1:{}", self.port))
                 .arg(format!("--health-listen=127.0.0.1:{}", self.health_port))
                 .args(self.has_shadows.then_some(shadows))
+                .args(self.options)
                 .env("KUBECONFIG", kubeconfig),
             world.cluster.folder.path(),
         )?;
