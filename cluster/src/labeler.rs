@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use gvirtus_kubernetes::names::{BACKEND_ALLOWED, FRONTEND_ALLOWED};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::Status;
@@ -13,10 +14,7 @@ use tracing::{debug, info, warn};
 
 /// Labels and what they are where nobody has set them: every node may run programs that use a
 /// remote GPU, and none offers its own.
-const DEFAULTS: [(&str, &str); 2] = [
-    ("gvirtus.io/backend.allowed", "false"),
-    ("gvirtus.io/frontend.allowed", "true"),
-];
+const DEFAULTS: [(&str, &str); 2] = [(BACKEND_ALLOWED, "false"), (FRONTEND_ALLOWED, "true")];
 /// One request to the API server.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 /// Nodes of one answer.

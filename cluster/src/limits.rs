@@ -72,3 +72,15 @@ pub(crate) const LEASE: Duration = Duration::from_secs(15);
 pub(crate) const LEASE_RENEWAL: Duration = Duration::from_secs(10);
 /// Between two looks at the lease.
 pub(crate) const LEASE_LOOK: Duration = Duration::from_secs(2);
+
+/// All requests to the API server of one change to the number of backends.
+pub(crate) const SCALING: Duration = Duration::from_secs(30);
+/// How long a watch may take to show what was written.
+pub(crate) const WATCH_DELAY: Duration = Duration::from_secs(10);
+/// A backend that was asked for and does not serve after this time is not counted on: images with
+/// a driver are large, and nodes of clouds are slow to come.
+pub(crate) const BACKEND_START: Duration = Duration::from_secs(600);
+/// A pod that Kubernetes was to end first shows that it ends within this time.
+pub(crate) const POD_END: Duration = Duration::from_secs(60);
+/// Backends that are missing are counted up to here.
+pub(crate) const MISSING_BACKENDS: usize = 1000;

@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
-use clap::{Parser, Subcommand};
+use anyhow::{Result, ensure};
+use clap::{Args, Parser, Subcommand};
+use gvirtus_cluster::autoscaler::{self, Bounds, Pool, Target};
 use gvirtus_cluster::broker::{self, Kai, Options};
 use gvirtus_cluster::capacity::Mode;
 use gvirtus_cluster::labeler;
@@ -87,6 +88,9 @@ enum Part {
         #[arg(long, value_enum, default_value = "off", value_name = "MODE")]
         frontend_capacity: Mode,
 
+        #[command(flatten)]
+        autoscaling: Autoscaling,
+
         /// Writes the log as one JSON object a line
         #[arg(long)]
         log_json: bool,
@@ -96,6 +100,52 @@ enum Part {
     ///
     /// In pods that stand for something that is elsewhere.
     Wait,
+}
+
+/// How many backends there are; off where neither nodes nor a Deployment are named.
+#[derive(Debug, Args)]
+struct Autoscaling {
+    /// Gives nodes with these labels gvirtus.io/backend.allowed=true while programs wait, and false
+    /// when their backends are idle
+    #[arg(
+        long,
+        value_name = "NAME=VALUE[,...]",
+        conflicts_with = "scale_deployment"
+    )]
+    scale_nodes: Option<Pool>,
+
+    /// Changes the replicas of this Deployment of backends
+    #[arg(long, value_name = "NAME")]
+    scale_deployment: Option<String>,
+
+    /// Fewest backends
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    backends_min: usize,
+
+    /// Most backends
+    #[arg(long, default_value_t = 10, value_name = "NUMBER")]
+    backends_max: usize,
+
+    /// How long nobody has used a backend that ends
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    idle_s: u64,
+}
+
+impl Autoscaling {
+    fn options(self) -> Result<Option<autoscaler::Options>> {
+        let (min, max) = (self.backends_min, self.backends_max);
+        ensure!(
+            min <= max,
+            "--backends-min is {min}, which is more than --backends-max, {max}"
+        );
+        let nodes = self.scale_nodes.map(Target::Nodes);
+        let target = nodes.or(self.scale_deployment.map(Target::Deployment));
+        Ok(target.map(|target| autoscaler::Options {
+            target,
+            bounds: Bounds { min, max },
+            idle: Duration::from_secs(self.idle_s),
+        }))
+    }
 }
 
 fn main() -> ExitCode {
@@ -136,6 +186,7 @@ async fn run(arguments: Arguments) -> Result<()> {
             kai_shadow_image,
             kai_scheduler,
             frontend_capacity,
+            autoscaling,
             log_json: _,
         } => {
             let options = Options {
@@ -149,6 +200,7 @@ async fn run(arguments: Arguments) -> Result<()> {
                     scheduler: kai_scheduler,
                 }),
                 frontend_capacity,
+                autoscaler: autoscaling.options()?,
             };
             broker::run(client, options, signals).await?;
         }

@@ -7,6 +7,8 @@
 pub const ENABLED: &str = "gvirtus.io/enabled";
 /// Label of the nodes on which pods with a remote GPU may run; its value is `true`.
 pub const FRONTEND_ALLOWED: &str = "gvirtus.io/frontend.allowed";
+/// Label of the nodes on which backends run; its value is `true`.
+pub const BACKEND_ALLOWED: &str = "gvirtus.io/backend.allowed";
 
 /// Annotation: the containers that shall have a GPU, as a list with commas, or `*`.
 pub const CONTAINERS: &str = "gvirtus.io/containers";

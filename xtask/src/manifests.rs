@@ -25,7 +25,7 @@ const VERSIONS: [&str; 2] = ["28", "37"];
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Values that change what is rendered.
-const VARIANTS: [(&str, &[&str]); 7] = [
+const VARIANTS: [(&str, &[&str]); 8] = [
     ("kai", &["kai.shadowPods=true", "kai.schedulerName=another"]),
     ("no-broker", &["broker.enabled=false"]),
     (
@@ -46,8 +46,13 @@ const VARIANTS: [(&str, &[&str]); 7] = [
     ),
     ("remote-capacity", &["frontendCapacity.enabled=true"]),
     (
+        "scaled-deployment",
+        &["autoscaling.enabled=true", "autoscaling.target=deployment"],
+    ),
+    (
         "everything",
         &[
+            "autoscaling.enabled=true",
             "image.pullSecrets={a,b}",
             "backend.nodeSelector.zone=a",
             "backend.tolerations[0].key=a",
@@ -67,7 +72,7 @@ const VARIANTS: [(&str, &[&str]); 7] = [
     ),
 ];
 /// Values that the chart must refuse.
-const REFUSED: [&str; 10] = [
+const REFUSED: [&str; 12] = [
     "broker.policy=fastest",
     "softgpu.enabld=true",
     "webhook.replicas=0",
@@ -78,6 +83,8 @@ const REFUSED: [&str; 10] = [
     "devicePlugin.mps.enabled=true",
     "devicePlugin.enabled=true,devicePlugin.mps.enabled=true,softgpu.enabled=true",
     "kai.shadowPods=true,webhook.schedulingGate=false",
+    "autoscaling.nodePool=backends",
+    "autoscaling.enabled=true,broker.enabled=false",
 ];
 
 /// `cargo xtask manifests`.

@@ -24,7 +24,7 @@ const TESTS: &str = "gvirtus-controlplane-tests";
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 const QUERY_LIMIT: Duration = Duration::from_secs(120);
 /// What a node without a GPU, and without a registry, changes in the chart.
-const VALUES: [&str; 7] = [
+const VALUES: [&str; 9] = [
     "softgpu.enabled=true",
     "softgpu.memoryMiB=512",
     "backend.resources.requests.memory=64Mi",
@@ -32,6 +32,8 @@ const VALUES: [&str; 7] = [
     "kai.shadowPods=true",
     "devicePlugin.enabled=true",
     "devicePlugin.aliases.k8s\\.amazonaws\\.com/vgpu=10",
+    "autoscaling.enabled=true",
+    "autoscaling.idleSeconds=5",
 ];
 
 /// What is not ours and has to be there.

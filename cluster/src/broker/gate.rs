@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt as _;
+use gvirtus_kubernetes::Request;
 use gvirtus_kubernetes::names::BACKEND_GATE;
 use gvirtus_ticket::Account;
 use k8s_openapi::api::core::v1::Pod;
@@ -76,6 +77,9 @@ impl Gates {
         }
         let left = i64::try_from(total - ready.len()).unwrap_or(i64::MAX);
         broker.metrics.gated.set(left);
+        broker
+            .unmet
+            .set_gated(rest.iter().flat_map(|(pod, _)| requests(pod)).collect());
         let uids: Vec<_> = rest.iter().filter_map(|(pod, _)| pod.uid()).collect();
         self.told.retain(|uid, _| uids.contains(uid));
         let due: Vec<_> = rest
@@ -112,6 +116,15 @@ impl Gates {
         }
         is_due
     }
+}
+
+/// What the containers of a pod ask for at the same time.
+fn requests(pod: &Pod) -> Vec<Request> {
+    let clients = pods::clients(pod).unwrap_or_default();
+    let (init, others): (Vec<_>, Vec<_>) = clients.into_iter().partition(|client| client.is_init);
+    let init = init.iter().take(usize::from(others.is_empty()));
+    let clients = others.iter().chain(init);
+    clients.map(|client| client.request).collect()
 }
 
 /// Keeps room for all containers of a pod, or for none.

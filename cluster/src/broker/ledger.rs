@@ -5,6 +5,8 @@
 //! ticket that was *granted* and that no report shows yet; or because room was *reserved* for its
 //! pod, whose gate was removed. All of them count.
 
+mod fleet;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,6 +19,7 @@ use crate::placement::{
     self, Backend, BackendId, Choice, Demand, Device, Location, PERCENT_MAX, Share, State,
     Unplaced, Uuid,
 };
+pub use fleet::{Member, Shape};
 
 /// All backends with what is held of them.
 #[derive(Debug, Default)]
@@ -102,6 +105,8 @@ struct Record {
     facts: Facts,
     backend: Backend,
     answers: bool,
+    /// Whether it is to end, which its pod does not show yet.
+    is_retired: bool,
     session_count: u64,
     reported: HashMap<Arc<Account>, Reported>,
     granted: HashMap<Arc<Account>, Granted>,
@@ -140,6 +145,7 @@ impl Ledger {
                 devices: Vec::new(),
             },
             answers: false,
+            is_retired: false,
             session_count: 0,
             reported: HashMap::new(),
             granted: HashMap::new(),
@@ -404,7 +410,7 @@ impl Ledger {
 impl Record {
     fn set_state(&mut self) {
         let facts = &self.facts;
-        self.backend.state = if facts.is_draining {
+        self.backend.state = if facts.is_draining || self.is_retired {
             State::Draining
         } else if !facts.is_ready || !self.answers {
             State::Silent

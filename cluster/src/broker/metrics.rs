@@ -31,6 +31,8 @@ pub(super) struct Metrics {
     devices: Gauge,
     memory: Family<Label, Gauge>,
     granted_percent: Gauge,
+    missing: Gauge,
+    scaled: Family<Label, Counter>,
 }
 
 impl Default for Metrics {
@@ -49,6 +51,8 @@ impl Default for Metrics {
             devices: Gauge::default(),
             memory: Family::default(),
             granted_percent: Gauge::default(),
+            missing: Gauge::default(),
+            scaled: Family::default(),
             registry: Registry::default(),
         };
         let leading = metrics.leading.clone();
@@ -80,6 +84,10 @@ impl Default for Metrics {
         all.register_with_unit("memory", help, Unit::Bytes, metrics.memory.clone());
         let help = "Compute granted to shares, in percent of one device";
         all.register("granted_percent", help, metrics.granted_percent.clone());
+        let help = "Backends that would give all who wait what they ask for";
+        all.register("missing_backends", help, metrics.missing.clone());
+        let help = "Backends that the autoscaler has started and stopped";
+        all.register("scaled_backends", help, metrics.scaled.clone());
         Self {
             registry: all,
             ..metrics
@@ -91,6 +99,20 @@ impl Metrics {
     /// Counts an answer.
     pub(super) fn answered(&self, outcome: &'static str) {
         self.answers.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Tells how many backends would be enough for those who wait.
+    pub(super) fn missing(&self, backends: usize) {
+        self.missing
+            .set(i64::try_from(backends).unwrap_or(i64::MAX));
+    }
+
+    /// Counts what the autoscaler does.
+    pub(super) fn scaled(&self, started: usize, stopped: usize) {
+        for (direction, number) in [("up", started), ("down", stopped)] {
+            let counter = self.scaled.get_or_create(&[("direction", direction)]);
+            counter.inc_by(number as u64);
+        }
     }
 
     /// Counts a decision.

@@ -23,6 +23,7 @@ mod poll;
 mod serve;
 mod sessions;
 mod shadow;
+mod unmet;
 mod watch;
 pub mod wire;
 
@@ -43,6 +44,7 @@ use serde_json::json;
 use tokio::sync::{Notify, watch as channel};
 use tracing::{info, warn};
 
+use crate::autoscaler::{self, Autoscaler};
 use crate::capacity::{Advertiser, Capacity, Mode, View};
 use crate::lease::Candidate;
 use crate::limits;
@@ -50,6 +52,7 @@ use crate::placement::BackendId;
 use ledger::Ledger;
 use metrics::Metrics;
 use shadow::Leases;
+use unmet::Unmet;
 use watch::Watched;
 
 pub use shadow::Kai;
@@ -78,6 +81,8 @@ pub struct Options {
     pub kai: Option<Kai>,
     /// What frontends' nodes show of the backends.
     pub frontend_capacity: Mode,
+    /// Whether the number of backends follows demand.
+    pub autoscaler: Option<autoscaler::Options>,
 }
 
 /// A broker that leads.
@@ -91,6 +96,7 @@ pub struct Broker {
     watched: Watched,
     leases: Option<Leases>,
     ledger: Mutex<Ledger>,
+    unmet: Unmet,
     /// Wakes the work on pods and gates.
     changed: Arc<Notify>,
     /// Counts how often there may have been more room than before.
@@ -174,6 +180,7 @@ async fn lead(
         keys,
         policy: options.policy,
         ledger: Mutex::default(),
+        unmet: Unmet::default(),
         room: channel::Sender::new(0),
         seeds: AtomicU64::new(u64::from_le_bytes(random()?)),
         is_warm: AtomicBool::new(false),
@@ -190,6 +197,11 @@ async fn lead(
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let mut sessions = sessions::Sessions::start(&broker).await;
+    let mut autoscaler = options
+        .autoscaler
+        .clone()
+        .map(|chosen| Autoscaler::new(broker.client.clone(), &options.namespace, chosen));
+    let mut scaled = Instant::now();
     let mut gates = gate::Gates::default();
     gates.reserve_starting(&broker);
     broker.is_warm.store(true, Ordering::Relaxed);
@@ -212,6 +224,10 @@ async fn lead(
         sessions.update(&broker).await;
         if advertiser.is_due() {
             advertiser.update(&broker.client, &broker.capacity()).await;
+        }
+        if scaled.elapsed() >= limits::LOOK {
+            broker.scale(autoscaler.as_mut()).await;
+            scaled = Instant::now();
         }
     }
 }
@@ -285,6 +301,25 @@ impl Broker {
     fn has_room(&self) {
         self.room.send_modify(|times| *times += 1);
         self.changed.notify_one();
+    }
+
+    /// Counts the backends that are missing, and has as many made, or fewer.
+    async fn scale(&self, autoscaler: Option<&mut Autoscaler>) {
+        let requests = self.unmet.requests();
+        let missing = if requests.is_empty() {
+            0
+        } else {
+            let ledger = self.ledger.lock();
+            let (open, shapes) = (ledger.open(), ledger.shapes());
+            drop(ledger);
+            autoscaler::missing(&requests, open, &shapes, limits::MISSING_BACKENDS)
+        };
+        self.metrics.missing(missing);
+        if let Some(autoscaler) = autoscaler {
+            let nodes = self.watched.nodes.state();
+            let (started, stopped) = autoscaler.update(&self.ledger, &nodes, missing).await;
+            self.metrics.scaled(started, stopped);
+        }
     }
 
     /// Takes back what pods hold that have ended.

@@ -120,19 +120,19 @@ async fn answer(
     if hello.purpose != Purpose::Ticket {
         return Outcome::Refused(Refusal::Purpose);
     }
-    let mut waiting: Option<Waiting<'_>> = None;
+    let mut waiting = Waiting::new(broker);
     let mut bearer = None;
     let mut room = broker.room.subscribe();
     loop {
         room.mark_unchanged();
         // Each time: a pod that is deleted does not wait any longer.
-        let reason = match attempt(broker, reviewer, hello, &mut bearer).await {
+        let reason = match attempt(broker, reviewer, hello, &mut bearer, &mut waiting).await {
             Ok(Ok(answer)) => return Outcome::Granted(answer),
             Ok(Err(reason)) => reason,
             Err(Refusal::Token(TokenError::Unknown(reason))) => reason,
             Err(refusal) => return Outcome::Refused(refusal),
         };
-        let waiting = waiting.get_or_insert_with(|| Waiting::new(broker));
+        waiting.count();
         if waiting.is_due(&reason) && send(writer, &Answer::Wait(reason)).await.is_err() {
             return Outcome::Left;
         }
@@ -146,16 +146,38 @@ async fn answer(
     }
 }
 
-/// A client that waits, as it is counted.
+/// A client that waits, once it does, as it is counted.
 struct Waiting<'a> {
     broker: &'a Broker,
+    is_counted: bool,
+    /// What another backend could give it.
+    unmet: Option<Client>,
     told: Option<(String, Instant)>,
 }
 
 impl<'a> Waiting<'a> {
-    fn new(broker: &'a Broker) -> Self {
-        broker.metrics.waiting.inc();
-        Self { broker, told: None }
+    const fn new(broker: &'a Broker) -> Self {
+        Self {
+            broker,
+            is_counted: false,
+            unmet: None,
+            told: None,
+        }
+    }
+
+    fn count(&mut self) {
+        if !self.is_counted {
+            self.is_counted = true;
+            self.broker.metrics.waiting.inc();
+        }
+    }
+
+    /// What stands in the way is that no backend has room for this.
+    fn lacks(&mut self, client: &Client) {
+        if self.unmet.is_none() {
+            self.broker.unmet.enter(client);
+            self.unmet = Some(client.clone());
+        }
     }
 
     /// Whether the client should be told now: something new, or that somebody is still there.
@@ -172,7 +194,12 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.broker.metrics.waiting.dec();
+        if self.is_counted {
+            self.broker.metrics.waiting.dec();
+        }
+        if let Some(client) = &self.unmet {
+            self.broker.unmet.leave(&client.account);
+        }
     }
 }
 
@@ -182,6 +209,7 @@ async fn attempt(
     reviewer: &Reviewer,
     hello: &Hello,
     known: &mut Option<(Bearer, Instant)>,
+    waiting: &mut Waiting<'_>,
 ) -> Result<Result<Answer, String>, Refusal> {
     if !broker.is_warm.load(Ordering::Relaxed) {
         return Ok(Err("the broker has just begun".into()));
@@ -196,8 +224,13 @@ async fn attempt(
     };
     let pod = pod(broker, &bearer).await?;
     let client = pods::client(&pod, &hello.client.container)?;
-    let client = broker.confined(&pod, client);
-    Ok(client.and_then(|client| grant(broker, &pod, &client, previous(broker, hello))))
+    let granted = broker.confined(&pod, client.clone());
+    let granted = granted.and_then(|client| grant(broker, &pod, &client, previous(broker, hello)));
+    // One that has something cannot go elsewhere.
+    if granted.is_err() && !broker.ledger.lock().holds(&client.account) {
+        waiting.lacks(&client);
+    }
+    Ok(granted)
 }
 
 /// The pod of a token, from the copy of the API server's objects if that is new enough.

@@ -60,7 +60,7 @@ pub enum State {
 }
 
 /// A backend with what is granted on it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
     /// Its name.
     pub id: BackendId,

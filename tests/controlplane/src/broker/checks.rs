@@ -17,6 +17,7 @@ use super::capacity;
 use super::client::{self, Client};
 use super::kai;
 use super::parts::MEMORY_MIB;
+use super::scaling;
 use crate::objects::{self, is_equipped};
 use crate::wait::until;
 use crate::world::{NAMESPACE, World};
@@ -29,7 +30,7 @@ const BACKEND: &str = "backend-1";
 /// The one that takes its place.
 pub(super) const SECOND: &str = "backend-2";
 
-pub(crate) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 13] = [
     "a_pod_without_a_backend_stays_behind_its_gate",
     "a_backend_opens_the_gate_and_answers_who_waits",
     "a_pods_token_gives_it_a_session_that_is_listed",
@@ -42,6 +43,7 @@ pub(crate) const NAMES: [&str; 12] = [
     "kai_counts_a_shadow_before_its_pod_is_scheduled",
     "a_pod_whose_shadow_is_taken_away_ends",
     "a_shadow_where_there_is_no_room_is_let_go",
+    "replicas_of_backends_follow_demand",
 ];
 
 pub(crate) async fn run(name: &str, world: &mut World) -> Result<()> {
@@ -69,6 +71,7 @@ async fn check(name: &str, world: &mut World, broker: &mut Broker) -> Result<()>
         "kai_counts_a_shadow_before_its_pod_is_scheduled" => kai::counted(world, broker).await,
         "a_pod_whose_shadow_is_taken_away_ends" => kai::taken_away(world, broker).await,
         "a_shadow_where_there_is_no_room_is_let_go" => kai::without_room(world, broker).await,
+        "replicas_of_backends_follow_demand" => scaling::follows_demand(world, broker).await,
         _ => bail!("there is no such check"),
     }
 }

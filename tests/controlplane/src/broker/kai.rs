@@ -115,7 +115,7 @@ async fn add_node(world: &World) -> Result<()> {
 
 pub(super) async fn counted(world: &World, broker: &mut Broker) -> Result<()> {
     broker.stop_program()?;
-    broker.has_shadows = true;
+    broker.options = &["--kai-shadow-image=registry.example/gvirtus-cluster:1"];
     broker.start_program(world).await?;
     let limits = [("gvirtus.io/gpu-memory", "512")];
     let pod = create_queued(world, "queued", &limits).await?;

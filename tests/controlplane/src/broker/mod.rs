@@ -7,6 +7,7 @@ mod checks;
 mod client;
 mod kai;
 mod parts;
+mod scaling;
 
 pub(crate) use checks::{NAMES, run};
 pub(crate) use parts::Broker;

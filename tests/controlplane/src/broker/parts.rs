@@ -28,8 +28,6 @@ pub(crate) struct Broker {
     program: Option<Program>,
     pub(crate) port: u16,
     health_port: u16,
-    /// Whether it makes shadow pods for KAI.
-    pub(crate) has_shadows: bool,
     /// What the program is told beside the usual.
     pub(crate) options: &'static [&'static str],
     backends: Vec<Backend>,
@@ -52,7 +50,6 @@ impl Broker {
             program: None,
             port,
             health_port,
-            has_shadows: false,
             options: &[],
             backends: Vec::new(),
         };
@@ -63,14 +60,12 @@ impl Broker {
     /// Starts the program on the same ports.
     pub(crate) async fn start_program(&mut self, world: &World) -> Result<()> {
         let kubeconfig = world.account("gvirtus-broker").await?;
-        let shadows = "--kai-shadow-image=registry.example/gvirtus-cluster:1";
         let mut program = Program::start(
             "gvirtus-broker",
             Command::new(world.product().join("gvirtus-cluster"))
                 .arg("broker")
                 .arg(format!("--listen=127.0.0.1:{}", self.port))
                 .arg(format!("--health-listen=127.0.0.1:{}", self.health_port))
-                .args(self.has_shadows.then_some(shadows))
                 .args(self.options)
                 .env("KUBECONFIG", kubeconfig),
             world.cluster.folder.path(),
@@ -143,6 +138,15 @@ impl Broker {
             port,
             _daemon: daemon,
         });
+        Ok(())
+    }
+
+    /// Takes all backends away.
+    pub(crate) async fn remove_all(&mut self, world: &World) -> Result<()> {
+        let names: Vec<_> = self.backends.iter().map(|b| b.pod.clone()).collect();
+        for name in names {
+            self.remove_backend(world, &name).await?;
+        }
         Ok(())
     }
 

@@ -38,14 +38,9 @@ pub(super) async fn limited(machine: &Machine) -> Result<()> {
 
 /// A pod that is created while there is no backend runs when there is one.
 pub(super) async fn waits(machine: &Machine) -> Result<()> {
-    let ours = pods::api(machine.client(), NAMESPACE);
     let pods = pods::api(machine.client(), "default");
     allow(machine, "false").await?;
-    until("there is no backend", READY_LIMIT, || async {
-        let backends = ours.list(&ListParams::default().labels(BACKEND)).await?;
-        Ok(backends.items.is_empty())
-    })
-    .await?;
+    until_no_backend(machine).await?;
     let pod = pods::labelled("early", BUSYBOX, &["vector_add"]);
     pods::create(&machine.client(), &pod).await?;
     // Longer than a pod takes that has a backend.
@@ -58,7 +53,18 @@ pub(super) async fn waits(machine: &Machine) -> Result<()> {
     pods::remove(&pods, "early").await
 }
 
-async fn allow(machine: &Machine, value: &str) -> Result<()> {
+/// Waits until the last backend has ended.
+pub(super) async fn until_no_backend(machine: &Machine) -> Result<()> {
+    let ours = pods::api(machine.client(), NAMESPACE);
+    until("there is no backend", READY_LIMIT, || async {
+        let backends = ours.list(&ListParams::default().labels(BACKEND)).await?;
+        Ok(backends.items.is_empty())
+    })
+    .await
+}
+
+/// Whether backends run on the node.
+pub(super) async fn allow(machine: &Machine, value: &str) -> Result<()> {
     let nodes: Api<Node> = Api::all(machine.client());
     let label = json!({"metadata": {"labels": {"gvirtus.io/backend.allowed": value}}});
     nodes

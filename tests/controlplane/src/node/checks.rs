@@ -16,6 +16,7 @@ use super::kai;
 use super::machine::{Machine, NODE_NAME};
 use super::parts;
 use super::pods::{self, EXAMPLES};
+use super::{replicas, scaling};
 use crate::objects;
 use crate::wait::until;
 use crate::world::NAMESPACE;
@@ -29,7 +30,7 @@ const FIRST: &str = "the first round is done";
 const FIRST_KERNELS: usize = 5;
 pub(super) const BUSYBOX: &str = "busybox:1.37";
 
-pub(super) const NAMES: [&str; 16] = [
+pub(super) const NAMES: [&str; 19] = [
     "the_node_is_ready",
     "containerd_imports_the_images",
     "the_chart_runs_as_it_is",
@@ -46,6 +47,9 @@ pub(super) const NAMES: [&str; 16] = [
     "a_pod_waits_for_a_backend",
     "a_killed_backend_ends_its_programs_and_the_next_one_serves",
     "a_restarted_kubelet_disturbs_no_program",
+    "without_the_webhook_labelled_pods_are_refused_and_others_run",
+    "a_killed_broker_is_followed_by_the_other",
+    "backends_follow_demand",
 ];
 
 pub(super) async fn run(name: &str, machine: &mut Machine) -> Result<()> {
@@ -66,6 +70,11 @@ pub(super) async fn run(name: &str, machine: &mut Machine) -> Result<()> {
         "a_pod_waits_for_a_backend" => broker::waits(machine).await,
         "a_killed_backend_ends_its_programs_and_the_next_one_serves" => killed(machine).await,
         "a_restarted_kubelet_disturbs_no_program" => restarted(machine).await,
+        "without_the_webhook_labelled_pods_are_refused_and_others_run" => {
+            replicas::no_webhook(machine).await
+        }
+        "a_killed_broker_is_followed_by_the_other" => replicas::killed_broker(machine).await,
+        "backends_follow_demand" => scaling::follows_demand(machine).await,
         _ => bail!("there is no such check"),
     }
 }

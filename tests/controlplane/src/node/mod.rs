@@ -12,7 +12,9 @@ mod machine;
 mod network;
 mod parts;
 mod pods;
+mod replicas;
 mod sandbox;
+mod scaling;
 mod services;
 
 use std::path::PathBuf;
