@@ -4,14 +4,13 @@
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use gvirtus_protocol::handshake::{
     ClientIdentity, Hello, PREAMBLE_BYTES, Purpose, Welcome, read_server_preamble,
 };
 use gvirtus_protocol::snapshot::Snapshot;
 use gvirtus_protocol::status::{LENGTH_BYTES, Picture, QUESTION, displayable};
-use gvirtus_transport::{Endpoint, Stream, connect, write_all_vectored};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use gvirtus_transport::{Endpoint, Stream, connect, read_exact, write_all_vectored};
 
 /// Within this time a daemon answers; its worker may have to start a driver first.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -42,9 +41,9 @@ impl StatusConnection {
     pub(crate) fn ask(&self) -> Result<Picture> {
         write_all_vectored(&*self.stream, &mut [IoSlice::new(&QUESTION)])?;
         let mut length = [0; LENGTH_BYTES];
-        read_exact(&*self.stream, &mut length)?;
+        read_answer(&*self.stream, &mut length)?;
         let mut body = vec![0; Picture::length(length)?];
-        read_exact(&*self.stream, &mut body)?;
+        read_answer(&*self.stream, &mut body)?;
         Ok(Picture::decode(&body)?)
     }
 }
@@ -63,10 +62,10 @@ pub(crate) fn handshake(stream: &dyn Stream, purpose: Purpose, program: &str) ->
     let hello = Hello::with_purpose(purpose, identity, credentials()?).encode();
     write_all_vectored(stream, &mut [IoSlice::new(&hello)])?;
     let mut preamble = [0; PREAMBLE_BYTES];
-    read_exact(stream, &mut preamble)?;
+    read_answer(stream, &mut preamble)?;
     let announced = read_server_preamble(&preamble)?;
     let mut body = vec![0; announced.length];
-    read_exact(stream, &mut body)?;
+    read_answer(stream, &mut body)?;
     Ok(Welcome::decode(announced, &body)?)
 }
 
@@ -83,28 +82,6 @@ fn credentials() -> Result<Vec<u8>> {
 }
 
 /// Fills the buffer; fails if the backend takes too long.
-pub(crate) fn read_exact(stream: &dyn Stream, mut buffer: &mut [u8]) -> Result<()> {
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
-    while !buffer.is_empty() {
-        wait_until_readable(stream, deadline)?;
-        match stream.read(buffer)? {
-            0 => bail!("the backend closed the connection"),
-            count => buffer = &mut buffer[count..],
-        }
-    }
-    Ok(())
-}
-
-fn wait_until_readable(stream: &dyn Stream, deadline: Instant) -> Result<()> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).context("the timeout is short")?;
-        let mut descriptors = [PollFd::from_borrowed_fd(stream.descriptor(), PollFlags::IN)];
-        match poll(&mut descriptors, Some(&timeout)) {
-            Ok(0) => bail!("the backend does not answer"),
-            Ok(_) => return Ok(()),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+pub(crate) fn read_answer(stream: &dyn Stream, buffer: &mut [u8]) -> Result<()> {
+    Ok(read_exact(stream, buffer, Instant::now() + ANSWER_TIMEOUT)?)
 }

@@ -11,7 +11,7 @@ use gvirtus_protocol::management::{Input, LENGTH_BYTES, Reply, Request, body_byt
 use gvirtus_protocol::snapshot::Snapshot;
 use gvirtus_transport::{Endpoint, Stream, connect, write_all_vectored};
 
-use crate::connection::{handshake, read_exact};
+use crate::connection::{handshake, read_answer};
 use crate::text::uuid;
 
 /// What a device does now; what cannot be told is absent.
@@ -95,9 +95,9 @@ impl FiguresConnection {
         let message = request.encode()?;
         write_all_vectored(&*self.stream, &mut [IoSlice::new(&message)])?;
         let mut length = [0; LENGTH_BYTES];
-        read_exact(&*self.stream, &mut length)?;
+        read_answer(&*self.stream, &mut length)?;
         let mut body = vec![0; body_bytes(length)?];
-        read_exact(&*self.stream, &mut body)?;
+        read_answer(&*self.stream, &mut body)?;
         let reply = Reply::decode(&body)?;
         if reply.number != request.number {
             bail!("the backend answers another question");

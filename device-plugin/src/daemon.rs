@@ -4,12 +4,11 @@
 use std::io::IoSlice;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use gvirtus_protocol::handshake::{
     ClientIdentity, Hello, PREAMBLE_BYTES, Purpose, Welcome, read_server_preamble,
 };
-use gvirtus_transport::{Endpoint, Stream, connect, write_all_vectored};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use gvirtus_transport::{Endpoint, connect, read_exact, write_all_vectored};
 use tokio::sync::watch;
 
 use crate::card::{Card, Uuid};
@@ -85,25 +84,6 @@ fn ask(endpoint: &Endpoint) -> Result<Vec<Card>> {
         is_healthy: true,
     };
     Ok(devices.iter().map(card).collect())
-}
-
-fn read_exact(stream: &dyn Stream, mut buffer: &mut [u8], deadline: Instant) -> Result<()> {
-    while !buffer.is_empty() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).context("the timeout is short")?;
-        let mut descriptors = [PollFd::from_borrowed_fd(stream.descriptor(), PollFlags::IN)];
-        match poll(&mut descriptors, Some(&timeout)) {
-            Ok(0) => bail!("nothing comes within {} s", DAEMON_TIMEOUT.as_secs()),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
-        }
-        match stream.read(buffer)? {
-            0 => bail!("the connection was closed"),
-            count => buffer = &mut buffer[count..],
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

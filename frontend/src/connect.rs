@@ -2,7 +2,6 @@
 //! Opening a session: connection, hello, welcome.
 
 use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd as _;
 use std::time::Instant;
 
 use gvirtus_driver_face::VISIBLE_DEVICES;
@@ -10,7 +9,7 @@ use gvirtus_protocol::handshake::{
     Answer, ClientIdentity, HandshakeError, Hello, PREAMBLE_BYTES, Purpose, Welcome,
     read_server_preamble,
 };
-use gvirtus_transport::{ConnectError, Endpoint, Stream, connect, write_all_vectored};
+use gvirtus_transport::{ConnectError, Endpoint, Stream, connect, read_exact, write_all_vectored};
 
 use crate::config::{Backend, ConfigError, Environment};
 use crate::limits::HANDSHAKE_TIMEOUT;
@@ -138,48 +137,12 @@ pub(crate) fn send_hello(stream: &dyn Stream, hello: &Hello) -> io::Result<()> {
 
 pub(crate) fn read_answer(stream: &dyn Stream, deadline: Instant) -> Result<Answer, Failure> {
     let mut preamble = [0; PREAMBLE_BYTES];
-    read_exactly(stream, &mut preamble, deadline)?;
+    read_exact(stream, &mut preamble, deadline)?;
     let announced = read_server_preamble(&preamble)?;
     let mut body = vec![0; announced.length];
-    read_exactly(stream, &mut body, deadline)?;
+    read_exact(stream, &mut body, deadline)?;
+    statistics::RECEIVED_BYTES.add((PREAMBLE_BYTES + body.len()) as u64);
     Ok(Answer::decode(announced, &body)?)
-}
-
-/// Reads no byte more than asked for: what follows is the session's.
-fn read_exactly(stream: &dyn Stream, buffer: &mut [u8], deadline: Instant) -> io::Result<()> {
-    let mut done = 0;
-    while done < buffer.len() {
-        wait_readable(stream, deadline)?;
-        match stream.read(&mut buffer[done..])? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => done += count,
-        }
-    }
-    statistics::RECEIVED_BYTES.add(done as u64);
-    Ok(())
-}
-
-fn wait_readable(stream: &dyn Stream, deadline: Instant) -> io::Result<()> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut descriptor = libc::pollfd {
-            fd: stream.descriptor().as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        let timeout_ms = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: one valid entry.
-        match unsafe { libc::poll(&raw mut descriptor, 1, timeout_ms) } {
-            0 => return Err(io::ErrorKind::TimedOut.into()),
-            1 => return Ok(()),
-            _ => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
-        }
-    }
 }
 
 /// What the program, or who started it, wants to see of the devices.

@@ -13,4 +13,4 @@ mod stream;
 
 pub use endpoint::{Endpoint, EndpointError, parse_list};
 pub use socket::{ConnectError, Listener, connect, from_descriptor};
-pub use stream::{Stream, write_all_vectored};
+pub use stream::{Stream, read_exact, write_all_vectored};
