@@ -7,6 +7,7 @@
 //! daemon ──▶ worker   88 bytes: an [`Assignment`]; with them the client's connection, and the
 //!                     account's ledger where there is a limit
 //! worker ──▶ daemon   as above, 2 counters: what the session has done so far; again and again
+//! worker ──▶ daemon   as above, 4 figures, of one that looks at devices; again and again
 //! worker ──▶ daemon   as above, 3 question, of one that serves NVML: who else is there?
 //! daemon ──▶ worker   4 bytes: length; the sessions with CUDA, each as [`Neighbour`] writes it
 //! ```
@@ -21,13 +22,15 @@ use std::os::unix::net::UnixStream;
 
 use gvirtus_protocol::limits::{DEVICES_MAX, HANDSHAKE_BYTES_MAX};
 use gvirtus_protocol::snapshot::Snapshot;
-use gvirtus_protocol::status::Counters;
+use gvirtus_protocol::status::{Counters, DeviceFigures};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, send, sendmsg,
 };
 
-use crate::limits::{COUNTERS_BYTES_MAX, PROGRAM_NAME_BYTES_MAX, REASON_BYTES_MAX};
+use crate::limits::{
+    COUNTERS_BYTES_MAX, FIGURES_BYTES_MAX, PROGRAM_NAME_BYTES_MAX, REASON_BYTES_MAX,
+};
 use crate::quota::{Allowance, Columns, Ledger, NO_COLUMN};
 
 /// Bytes before the body of a worker's message.
@@ -111,6 +114,8 @@ pub(crate) enum ReportKind {
     Counters = 2,
     /// It serves NVML and asks for its neighbours; there is no body.
     Question = 3,
+    /// It looks at devices; the body are [`DeviceFigures`] of all.
+    Figures = 4,
 }
 
 /// The beginning of a worker's message.
@@ -131,6 +136,7 @@ impl ReportHeader {
             1 => (ReportKind::Failed, REASON_BYTES_MAX),
             2 => (ReportKind::Counters, COUNTERS_BYTES_MAX),
             3 => (ReportKind::Question, 0),
+            4 => (ReportKind::Figures, FIGURES_BYTES_MAX),
             _ => return None,
         };
         let length = u32::from_le_bytes(length) as usize;
@@ -224,6 +230,14 @@ impl WorkerControl {
             let _ = self.0.shutdown(std::net::Shutdown::Write);
             Err(io::ErrorKind::WriteZero.into())
         }
+    }
+
+    /// Tells the daemon what all devices do.
+    pub(crate) fn figures(&self, devices: &[DeviceFigures]) -> io::Result<()> {
+        (&self.0).write_all(&message(
+            ReportKind::Figures,
+            &DeviceFigures::encode(devices),
+        ))
     }
 
     /// Asks the daemon for the sessions with CUDA.
@@ -401,7 +415,7 @@ mod tests {
     #[test]
     fn what_is_no_message_is_refused() {
         for header in [
-            [4, 0, 0, 0, 0],
+            [5, 0, 0, 0, 0],
             [3, 1, 0, 0, 0],
             [0, 255, 255, 255, 255],
             [2, 0, 0, 1, 0],

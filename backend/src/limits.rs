@@ -132,6 +132,21 @@ pub const STATUS_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How soon after an answer such a client gets the next one.
 pub const STATUS_PAUSE: Duration = Duration::from_millis(50);
 
+/// Between two looks at the devices, while somebody asks.
+pub const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Devices are looked at as long as the last question is no older.
+pub const FIGURES_IDLE: Duration = Duration::from_secs(30);
+
+/// How long the first answer waits for the first look: NVML has to be started.
+pub const FIGURES_FIRST: Duration = Duration::from_secs(5);
+
+/// After NVML could not be asked.
+pub const FIGURES_PAUSE: Duration = Duration::from_secs(60);
+
+/// Longest report of all devices, in bytes: 20 each at most.
+pub const FIGURES_BYTES_MAX: usize = 20 * gvirtus_protocol::limits::DEVICES_MAX + 8;
+
 /// How long a daemon reads on what the worker of an ended session has reported.
 pub const LAST_REPORT_TIMEOUT: Duration = Duration::from_millis(200);
 

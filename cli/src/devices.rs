@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use gvirtus_protocol::snapshot::Device;
+use gvirtus_protocol::status::DeviceFigures;
 use gvirtus_transport::{Endpoint, parse_list};
 use serde_json::{Value, json};
 
 use crate::connection::StatusConnection;
-use crate::figures::{DeviceFigures, FiguresConnection};
 use crate::private_backend::PrivateBackend;
 use crate::text::{self, Align, compute_capability, cuda_version, uuid};
 
@@ -76,11 +76,9 @@ impl DevicesArgs {
 }
 
 fn ask(endpoint: &Endpoint, shown_as: String, offers: &mut Vec<Offer>) -> Result<()> {
-    let (_, snapshot) = StatusConnection::open(endpoint, PROGRAM)?;
+    let (connection, snapshot) = StatusConnection::open(endpoint, PROGRAM)?;
     // Not every backend has NVML.
-    let figures = FiguresConnection::open(endpoint, &snapshot, PROGRAM)
-        .and_then(|mut figures| figures.ask())
-        .unwrap_or_default();
+    let figures = connection.ask()?.devices;
     let driver_version = snapshot.driver_version;
     let devices = snapshot.devices.into_iter().enumerate();
     offers.extend(devices.map(|(index, device)| Offer {

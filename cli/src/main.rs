@@ -4,7 +4,6 @@
 mod bench;
 mod connection;
 mod devices;
-mod figures;
 mod installation;
 mod log;
 mod private_backend;

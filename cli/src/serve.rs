@@ -10,7 +10,7 @@ use clap::Args;
 use gvirtus_backend::daemon::{self, DaemonOptions, TicketOptions, WorkerCommand};
 use gvirtus_backend::driver::{Candidate, DriverChoice};
 use gvirtus_backend::limits::{DRAIN_TIMEOUT_DEFAULT, SESSIONS_DEFAULT};
-use gvirtus_backend::worker::{self, WorkerOptions};
+use gvirtus_backend::worker::{self, Service, WorkerOptions};
 use gvirtus_transport::Endpoint;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
@@ -87,8 +87,11 @@ pub(crate) struct WorkerArgs {
     /// Answers NVML instead of CUDA
     #[arg(long)]
     management: bool,
-    /// Shows only these devices in NVML
-    #[arg(long, value_delimiter = ',', requires = "management")]
+    /// Tells the daemon what devices do
+    #[arg(long, conflicts_with = "management")]
+    figures: bool,
+    /// Looks only at these devices in NVML
+    #[arg(long, value_delimiter = ',')]
     devices: Vec<String>,
     #[arg(long, value_enum, default_value_t)]
     log_format: Format,
@@ -140,10 +143,15 @@ impl ServeArgs {
 impl WorkerArgs {
     /// Serves one client; never returns once it has begun.
     pub(crate) fn run(self) -> Result<ExitCode> {
+        let service = match (self.management, self.figures) {
+            (true, _) => Service::Management,
+            (false, true) => Service::Figures,
+            (false, false) => Service::Cuda,
+        };
         let options = WorkerOptions {
             driver: Candidate::from_argument(&self.driver),
             parent: self.parent,
-            management: self.management,
+            service,
             devices: self.devices,
         };
         let (prepared, output) = worker::prepare(options).context("cannot become a worker")?;

@@ -25,7 +25,7 @@ pub const QUESTION: [u8; 4] = *b"now?";
 /// Bytes before a picture: its length, little-endian.
 pub const LENGTH_BYTES: usize = 4;
 
-/// All sessions of a daemon at one moment.
+/// All sessions of a daemon, and its devices, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picture {
     /// The daemon's clock, in microseconds since it started.
@@ -34,6 +34,18 @@ pub struct Picture {
     pub session_count: u64,
     /// In the order of their numbers.
     pub sessions: Vec<SessionStatus>,
+    /// Of the devices, in their order; nothing where the backend has no NVML.
+    pub devices: Vec<DeviceFigures>,
+}
+
+/// What a device does, whoever uses it, as its driver's NVML tells; what it does not tell is
+/// absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceFigures {
+    /// What is used of its memory.
+    pub memory_used_bytes: Option<u64>,
+    /// Part of the time in which a kernel ran lately, in percent.
+    pub utilisation_percent: Option<u32>,
 }
 
 /// One session.
@@ -147,7 +159,7 @@ impl Picture {
         let Ok((mut picture, [])) = postcard::take_from_bytes::<Self>(body) else {
             return Err(StatusError::Malformed);
         };
-        if picture.sessions.len() > STATUS_SESSIONS_MAX {
+        if picture.sessions.len() > STATUS_SESSIONS_MAX || picture.devices.len() > DEVICES_MAX {
             return Err(StatusError::Malformed);
         }
         for session in &mut picture.sessions {
@@ -170,6 +182,19 @@ impl Picture {
             }
         }
         Ok(picture)
+    }
+}
+
+impl DeviceFigures {
+    /// As a worker reports those of all devices.
+    pub fn encode(all: &[Self]) -> Vec<u8> {
+        postcard::to_stdvec(all).expect("plain data in memory serialises")
+    }
+
+    /// Reads what a worker reports; nothing if it is none.
+    pub fn decode(body: &[u8]) -> Option<Vec<Self>> {
+        let (all, rest) = postcard::take_from_bytes::<Vec<Self>>(body).ok()?;
+        (rest.is_empty() && all.len() <= DEVICES_MAX).then_some(all)
     }
 }
 
@@ -263,6 +288,7 @@ mod tests {
             now_us: 300,
             session_count: 2,
             sessions: vec![session(1), session(2)],
+            devices: vec![DeviceFigures::default()],
         }
     }
 
@@ -321,10 +347,22 @@ mod tests {
                 memory: vec![memory; DEVICES_MAX],
             },
         };
+        let figures = DeviceFigures {
+            memory_used_bytes: Some(u64::MAX),
+            utilisation_percent: Some(u32::MAX),
+        };
+        let all = vec![figures; DEVICES_MAX];
+        assert_eq!(
+            DeviceFigures::decode(&DeviceFigures::encode(&all)),
+            Some(all)
+        );
+        let more = vec![figures; DEVICES_MAX + 1];
+        assert_eq!(DeviceFigures::decode(&DeviceFigures::encode(&more)), None);
         let largest = Picture {
             now_us: u64::MAX,
             session_count: u64::MAX,
             sessions: vec![session; STATUS_SESSIONS_MAX],
+            devices: vec![figures; DEVICES_MAX],
         };
         assert_eq!(read(&largest.encode()), Ok(largest));
     }

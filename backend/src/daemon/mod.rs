@@ -7,6 +7,7 @@
 //! Everything runs on the main thread, because a worker dies with the thread that started it.
 
 mod admission;
+mod figures;
 mod handshake;
 mod serve;
 mod status;
@@ -103,6 +104,8 @@ async fn serve_until_signal(options: DaemonOptions) -> Result<(), DaemonError> {
         () = signals.next() => return Ok(()),
     };
     let service = Arc::new(Service::new(workers, options.tickets, options.sessions_max));
+    let looking = Arc::clone(&service);
+    tokio::spawn(async move { looking.look().await });
     let clients = listeners.into_iter().map(|one| (one, Door::Clients));
     let watchers = status_listeners.into_iter().map(|one| (one, Door::Status));
     let accepting = clients

@@ -122,6 +122,11 @@ impl Service {
         }
     }
 
+    /// Has somebody look at the devices whenever it is asked what they do, for ever.
+    pub(super) async fn look(&self) {
+        self.status.figures().look(&self.workers).await;
+    }
+
     /// How many sessions there are.
     pub(super) fn sessions(&self) -> usize {
         self.sessions_max - self.sessions.available_permits()

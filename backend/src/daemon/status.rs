@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the daemon knows of its sessions, and those who ask for it.
+//! What the daemon knows of its sessions and devices, and those who ask for it.
 //!
 //! Whoever may connect may ask: the clients of a daemon see each other's programs, hosts and
 //! process ids, and how much they do. What they do it with stays between each and its worker.
@@ -11,12 +11,15 @@ use std::time::Instant;
 use gvirtus_protocol::handshake::{Answer, Hello, Purpose, Welcome};
 use gvirtus_protocol::limits::STATUS_SESSIONS_MAX;
 use gvirtus_protocol::snapshot::Snapshot;
-use gvirtus_protocol::status::{Counters, Grantee, Picture, QUESTION, SessionStatus, displayable};
+use gvirtus_protocol::status::{
+    Counters, DeviceFigures, Grantee, Picture, QUESTION, SessionStatus, displayable,
+};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::figures::Figures;
 use super::handshake::refuse;
 use crate::control::Neighbour;
 use crate::limits::{STATUS_ANSWER_TIMEOUT, STATUS_CLIENTS_MAX, STATUS_IDLE_TIMEOUT, STATUS_PAUSE};
@@ -26,6 +29,7 @@ pub(super) struct Sessions {
     started: Instant,
     snapshot: Snapshot,
     sessions: Mutex<BTreeMap<u64, SessionStatus>>,
+    figures: Figures,
     /// One permit a connection that asks.
     clients: Semaphore,
 }
@@ -42,8 +46,14 @@ impl Sessions {
             started: Instant::now(),
             snapshot,
             sessions: Mutex::default(),
+            figures: Figures::new(),
             clients: Semaphore::new(STATUS_CLIENTS_MAX),
         }
+    }
+
+    /// What the devices do.
+    pub(super) const fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     /// A session begins.
@@ -125,14 +135,15 @@ impl Sessions {
             if question != QUESTION {
                 return Err(io::ErrorKind::InvalidData.into());
             }
-            let picture = self.picture().encode();
+            let devices = self.figures.ask().await;
+            let picture = self.picture(devices).encode();
             timeout(STATUS_ANSWER_TIMEOUT, stream.write_all(&picture)).await??;
             // One who asks without a break must not keep the daemon from its work.
             sleep(STATUS_PAUSE).await;
         }
     }
 
-    fn picture(&self) -> Picture {
+    fn picture(&self, devices: Vec<DeviceFigures>) -> Picture {
         let sessions = self.sessions.lock();
         Picture {
             now_us: self.now_us(),
@@ -142,6 +153,7 @@ impl Sessions {
                 .take(STATUS_SESSIONS_MAX)
                 .cloned()
                 .collect(),
+            devices,
         }
     }
 
@@ -211,7 +223,7 @@ mod tests {
         assert_eq!((neighbours[0].worker, neighbours[0].pid), (70, 7));
         assert!(neighbours[0].same_host && !sessions.neighbours("other")[0].same_host);
         drop(watcher);
-        let picture = sessions.picture();
+        let picture = sessions.picture(Vec::new());
         assert_eq!(picture.session_count, 2);
         let seen = &picture.sessions[0];
         assert_eq!((seen.session_id, seen.worker_pid, seen.pid), (1, 70, 7));
@@ -220,7 +232,7 @@ mod tests {
         assert!(seen.began_us <= seen.counted_us && seen.counted_us <= picture.now_us);
         assert_eq!(first.end(), counters);
         drop(second);
-        assert!(sessions.picture().sessions.is_empty());
+        assert!(sessions.picture(Vec::new()).sessions.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
+use gvirtus_driver_face::device_name;
 use gvirtus_protocol::snapshot::Snapshot;
-use gvirtus_protocol::status::Counters;
+use gvirtus_protocol::status::{Counters, DeviceFigures};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -26,7 +27,7 @@ use crate::limits::{LAST_REPORT_TIMEOUT, WORKER_START_TIMEOUT};
 use crate::quota::Columns;
 
 /// How a worker is started; `--driver` and `--parent` with their values are added, and
-/// `--management` and perhaps `--devices` for one that serves NVML.
+/// `--management` or `--figures`, and perhaps `--devices`, for one that asks NVML.
 #[derive(Clone, Debug)]
 pub struct WorkerCommand {
     /// The program.
@@ -60,27 +61,31 @@ pub(super) struct Busy {
     reports: Reports,
 }
 
+/// A worker that looks at the devices. Dropped, it ends.
+pub(super) struct Looker(Worker);
+
 /// What a worker serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Service {
     Cuda,
     /// NVML, with these devices only; none means all.
     Management(Vec<String>),
+    /// No client, but the daemon itself, with what these devices do.
+    Figures(Vec<String>),
 }
 
 impl Service {
     fn arguments(&self) -> Vec<String> {
-        match self {
-            Self::Cuda => Vec::new(),
-            Self::Management(devices) if devices.is_empty() => vec!["--management".to_owned()],
-            Self::Management(devices) => {
-                vec![
-                    "--management".to_owned(),
-                    "--devices".to_owned(),
-                    devices.join(","),
-                ]
-            }
+        let (flag, devices) = match self {
+            Self::Cuda => return Vec::new(),
+            Self::Management(devices) => ("--management", devices),
+            Self::Figures(devices) => ("--figures", devices),
+        };
+        let mut arguments = vec![flag.to_owned()];
+        if !devices.is_empty() {
+            arguments.extend(["--devices".to_owned(), devices.join(",")]);
         }
+        arguments
     }
 }
 
@@ -159,6 +164,14 @@ impl Workers {
         started.map(|(worker, _)| worker)
     }
 
+    /// A worker that looks at the devices.
+    pub(super) async fn looker(&self) -> Result<Looker, String> {
+        let devices = self.snapshot.devices.iter();
+        let names = devices.map(|device| device_name(&device.uuid_v2)).collect();
+        let started = start(&self.command, &self.candidate, Service::Figures(names), &[]).await;
+        started.map(|(worker, _)| Looker(worker))
+    }
+
     /// No more clients come.
     pub(super) fn retire(&self) {
         if let Some(spare) = self.spare.lock().take() {
@@ -205,6 +218,16 @@ impl Worker {
             child: self.child,
             reports: Reports(self.control),
         })
+    }
+}
+
+impl Looker {
+    /// What all devices do, in the order of the snapshot; nothing if it has ended.
+    pub(super) async fn next(&mut self) -> Option<Vec<DeviceFigures>> {
+        match read_report(&mut self.0.control).await {
+            Ok((ReportKind::Figures, body)) => DeviceFigures::decode(&body),
+            _ => None,
+        }
     }
 }
 
@@ -318,7 +341,9 @@ async fn offer(control: &mut UnixStream) -> std::io::Result<Result<Snapshot, Str
             None => Err(std::io::ErrorKind::InvalidData.into()),
         },
         ReportKind::Failed => Ok(Err(String::from_utf8_lossy(&body).into_owned())),
-        ReportKind::Counters | ReportKind::Question => Err(std::io::ErrorKind::InvalidData.into()),
+        ReportKind::Counters | ReportKind::Question | ReportKind::Figures => {
+            Err(std::io::ErrorKind::InvalidData.into())
+        }
     }
 }
 

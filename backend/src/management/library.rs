@@ -141,6 +141,23 @@ impl Nvml {
             None => Status::FUNCTION_NOT_FOUND,
         }
     }
+
+    /// What this NVML calls the device of this name, `GPU-…`.
+    ///
+    /// # Errors
+    ///
+    /// That it knows none, or was not started.
+    pub(crate) fn device(&self, name: &str) -> Result<usize, Status> {
+        let name = CString::new(name).map_err(|_| Status::INVALID_ARGUMENT)?;
+        let mut device: usize = 0;
+        let place = (&raw mut device).expose_provenance();
+        let name = name.as_ptr().expose_provenance();
+        // SAFETY: the function reads a string and writes a pointer to a local.
+        match unsafe { self.call_symbol("nvmlDeviceGetHandleByUUID", &[name, place]) } {
+            Status::SUCCESS => Ok(device),
+            status => Err(status),
+        }
+    }
 }
 
 impl std::fmt::Debug for Nvml {

@@ -4,7 +4,6 @@
 //! Functions run one after the other on the thread that reads, but for those that wait for events:
 //! each has a thread of its own, so that other threads of the client go on asking.
 
-use std::ffi::CString;
 use std::io::{self, IoSlice};
 use std::sync::OnceLock;
 
@@ -259,18 +258,9 @@ impl Connection {
     fn start_share(&self, nvml: &Nvml) -> Status {
         let mut handles = self.handles.lock();
         for name in &self.share.devices {
-            let Ok(name) = CString::new(name.as_str()) else {
-                return Status::INVALID_ARGUMENT;
-            };
-            let mut device: usize = 0;
-            let place = (&raw mut device).expose_provenance();
-            let name = name.as_ptr().expose_provenance();
-            // SAFETY: the function reads a string and writes a pointer to a local.
-            let found = unsafe { nvml.call_symbol("nvmlDeviceGetHandleByUUID", &[name, place]) };
-            if found != Status::SUCCESS {
-                return found;
-            }
-            if let Err(status) = handles.token(HandleKind::Device, device) {
+            let token = nvml.device(name);
+            let token = token.and_then(|device| handles.token(HandleKind::Device, device));
+            if let Err(status) = token {
                 return status;
             }
         }

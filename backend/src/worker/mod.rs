@@ -40,7 +40,7 @@ mod wait;
 mod waiters;
 
 pub use error::SessionError;
-pub use process::{Prepared, WorkerOptions, prepare, run};
+pub use process::{Prepared, Service, WorkerOptions, prepare, run};
 
 #[cfg(test)]
 mod tests;

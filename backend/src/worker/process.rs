@@ -21,7 +21,7 @@ use super::usage::Usage;
 use super::{session, snapshot};
 use crate::control::WorkerControl;
 use crate::driver::{Candidate, Driver};
-use crate::management::{ManagementEnd, Nvml, Share};
+use crate::management::{ManagementEnd, Nvml, Share, report_figures};
 use crate::quota::Allowance;
 
 /// What a worker is told on its command line.
@@ -31,10 +31,21 @@ pub struct WorkerOptions {
     pub driver: Candidate,
     /// The daemon's process id.
     pub parent: u32,
-    /// Whether it serves NVML instead of CUDA.
-    pub management: bool,
+    /// What it does.
+    pub service: Service,
     /// Of NVML, only these devices; empty means all.
     pub devices: Vec<String>,
+}
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// CUDA for a client.
+    Cuda,
+    /// NVML for a client.
+    Management,
+    /// Tells the daemon what devices do.
+    Figures,
 }
 
 /// A worker before it can log: standard output and error belong to kernels from now on.
@@ -80,9 +91,10 @@ pub fn run(prepared: Prepared) -> ! {
         tracing::error!(%panic, "the worker fails");
         exit(101);
     }));
-    let ended = match prepared.options.management {
-        true => manage(prepared).map_err(|error| error.to_string()),
-        false => session(prepared).map_err(|error| error.to_string()),
+    let ended = match prepared.options.service {
+        Service::Cuda => session(prepared).map_err(|error| error.to_string()),
+        Service::Management => manage(prepared).map_err(|error| error.to_string()),
+        Service::Figures => figures(&prepared).map_err(|error| error.to_string()),
     };
     match ended {
         Ok(()) => exit(0),
@@ -152,6 +164,17 @@ fn manage(prepared: Prepared) -> Result<(), ManagementEnd> {
     let stream = from_descriptor(descriptor)?;
     welcome(&*stream, session_id, Snapshot::default())?;
     crate::management::serve(nvml, prepared.control, share, stream)
+}
+
+/// Tells the daemon what devices do until it is not interested any more.
+fn figures(prepared: &Prepared) -> io::Result<()> {
+    match Nvml::open(&prepared.options.driver) {
+        Ok(nvml) => {
+            prepared.control.report(Ok(&Snapshot::default()))?;
+            report_figures(&nvml, &prepared.options.devices, &prepared.control)
+        }
+        Err(error) => prepared.control.report(Err(&error.to_string())),
+    }
 }
 
 fn start(candidate: &Candidate) -> Result<(&'static Driver, Snapshot), String> {

@@ -22,7 +22,6 @@ use ratatui::DefaultTerminal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::connection::StatusConnection;
-use crate::figures::FiguresConnection;
 use columns::Order;
 use model::{LONGEST_INTERVAL, Model, News};
 use view::{View, Wish};
@@ -134,10 +133,8 @@ fn print_once(endpoints: &[Endpoint], interval: Duration, json: bool) -> Result<
     for (index, endpoint) in endpoints.iter().enumerate() {
         let opened = StatusConnection::open(endpoint, PROGRAM);
         let connection = opened.map(|(connection, snapshot)| {
-            // Not every backend has NVML.
-            let figures = FiguresConnection::open(endpoint, &snapshot, PROGRAM).ok();
             model.update(index, News::Connected(snapshot));
-            (index, connection, figures)
+            (index, connection)
         });
         match connection {
             Ok(connection) => connections.push(connection),
@@ -148,10 +145,9 @@ fn print_once(endpoints: &[Endpoint], interval: Duration, json: bool) -> Result<
         if look > 0 && !connections.is_empty() {
             std::thread::sleep(interval);
         }
-        connections.retain_mut(|(index, connection, figures)| match connection.ask() {
+        connections.retain(|(index, connection)| match connection.ask() {
             Ok(picture) => {
-                let figures = figures.as_mut().and_then(|figures| figures.ask().ok());
-                model.update(*index, News::Picture(picture, figures.unwrap_or_default()));
+                model.update(*index, News::Picture(picture));
                 true
             }
             Err(error) => {

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use gvirtus_protocol::handshake::Purpose;
 use gvirtus_protocol::limits::STATUS_INTERVAL;
 use gvirtus_protocol::snapshot::Snapshot;
-use gvirtus_protocol::status::{Counters, Picture, SessionStatus};
-
-use crate::figures::DeviceFigures;
+use gvirtus_protocol::status::{Counters, DeviceFigures, Picture, SessionStatus};
 
 /// Who has reported nothing for this long does nothing: an interval may be somewhat longer than it
 /// should be.
@@ -45,7 +43,7 @@ pub(crate) enum News {
     /// It is there, and offers this.
     Connected(Snapshot),
     /// What its sessions and its devices do now.
-    Picture(Picture, Vec<DeviceFigures>),
+    Picture(Picture),
     /// It does not answer.
     Problem(String),
 }
@@ -108,9 +106,9 @@ impl Model {
                 // It may be another daemon, whose clock and sessions are others.
                 backend.forget_sessions();
             }
-            News::Picture(picture, figures) => {
+            News::Picture(mut picture) => {
+                backend.figures = std::mem::take(&mut picture.devices);
                 backend.take(picture);
-                backend.figures = figures;
                 backend.answered = Some(Instant::now());
                 backend.problem = None;
             }
@@ -331,8 +329,9 @@ pub(crate) mod tests {
             now_us,
             session_count: sessions.len() as u64,
             sessions,
+            devices: Vec::new(),
         };
-        News::Picture(picture, Vec::new())
+        News::Picture(picture)
     }
 
     /// Pictures one after the other, each with the time and what session 1 has reported.

@@ -147,11 +147,12 @@ fn what_a_program_calls_itself_does_not_command_the_terminal() {
         now_us: 1_000_000,
         session_count: 1,
         sessions: vec![hostile],
+        devices: Vec::new(),
     };
     let read = Picture::decode(&sent.encode()[4..]).expect("a picture");
     let mut model = Model::new(["unix:///a".to_owned()]);
     model.update(0, News::Connected(snapshot()));
-    model.update(0, News::Picture(read, Vec::new()));
+    model.update(0, News::Picture(read));
     let lines = draw(&mut View::default(), &model, 140, 12).join("\n");
     assert!(lines.contains("innocent"));
     assert!(!lines.contains(|c: char| c.is_control() && c != '\n'));

@@ -8,7 +8,6 @@ use gvirtus_transport::Endpoint;
 
 use super::model::News;
 use crate::connection::StatusConnection;
-use crate::figures::FiguresConnection;
 
 /// News that wait while nobody looks; then the backends are not asked any more.
 const NEWS_MAX: usize = 8;
@@ -45,25 +44,13 @@ fn follow(
         Ok(opened) => opened,
         Err(error) => return Some(format!("{error:#}")),
     };
-    sender
-        .send((index, News::Connected(snapshot.clone())))
-        .ok()?;
-    let mut figures = None;
-    let mut asks_for_figures = true;
+    sender.send((index, News::Connected(snapshot))).ok()?;
     loop {
         let news = match connection.ask() {
-            Ok(picture) => {
-                let now = figures.as_mut().map(FiguresConnection::ask);
-                News::Picture(picture, now.transpose().ok().flatten().unwrap_or_default())
-            }
+            Ok(picture) => News::Picture(picture),
             Err(error) => return Some(format!("{error:#}")),
         };
         sender.send((index, news)).ok()?;
-        // A backend without NVML is asked once; one with it may take a moment to start it.
-        if asks_for_figures {
-            figures = FiguresConnection::open(endpoint, &snapshot, PROGRAM).ok();
-            asks_for_figures = false;
-        }
         std::thread::sleep(interval);
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gvirtus_protocol::snapshot::Snapshot;
-use gvirtus_protocol::status::Picture;
+use gvirtus_protocol::status::{DeviceFigures, Picture};
 use gvirtus_ticket::{Account, Quota};
 
 use crate::placement::{
@@ -92,8 +92,10 @@ pub struct Totals {
     pub memory_bytes: u64,
     /// What of it shares have.
     pub granted_memory_bytes: u64,
-    /// What of it programs have allocated.
+    /// What of it is in use.
     pub used_memory_bytes: u64,
+    /// Time in which kernels ran, in percent of one device.
+    pub busy_percent: u64,
     /// Compute that shares have, in percent of one device.
     pub granted_percent: u64,
     /// Sessions, as backends report.
@@ -112,6 +114,7 @@ struct Record {
     granted: HashMap<Arc<Account>, Granted>,
     reserved: HashMap<Arc<Account>, Reserved>,
     used_memory_bytes: Vec<u64>,
+    busy_percent: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -151,6 +154,7 @@ impl Ledger {
             granted: HashMap::new(),
             reserved: HashMap::new(),
             used_memory_bytes: Vec::new(),
+            busy_percent: Vec::new(),
         });
         record.backend.location = facts.location.clone();
         record.facts = facts;
@@ -458,7 +462,25 @@ impl Record {
         self.reserved
             .retain(|account, _| !reported.contains_key(account));
         self.reported = reported;
-        self.used_memory_bytes = used;
+        self.read_devices(&picture.devices, used);
+    }
+
+    /// What is in use of the devices: what their driver tells, which counts others too, or what
+    /// the sessions have allocated.
+    fn read_devices(&mut self, figures: &[DeviceFigures], allocated: Vec<u64>) {
+        let known = |index: usize| figures.get(index).copied().unwrap_or_default();
+        let used = allocated.into_iter().zip(0..);
+        let used =
+            used.map(|(bytes, index)| bytes.max(known(index).memory_used_bytes.unwrap_or(0)));
+        self.used_memory_bytes = used.collect();
+        self.busy_percent.resize(self.used_memory_bytes.len(), 0);
+        for (index, busy) in self.busy_percent.iter_mut().enumerate() {
+            let percent = known(index).utilisation_percent.unwrap_or(0);
+            let now = u8::try_from(percent)
+                .unwrap_or(PERCENT_MAX)
+                .min(PERCENT_MAX);
+            *busy = smoothed(*busy, now);
+        }
     }
 
     /// What a quota takes of this backend.
@@ -500,6 +522,9 @@ impl Record {
         for (device, used) in self.backend.devices.iter_mut().zip(&self.used_memory_bytes) {
             device.used_memory_bytes = *used;
         }
+        for (device, busy) in self.backend.devices.iter_mut().zip(&self.busy_percent) {
+            device.busy_percent = *busy;
+        }
     }
 
     /// What the account has by sessions or a ticket.
@@ -539,6 +564,17 @@ impl Record {
     }
 }
 
+/// A load of which the last reports count most: a quarter of the way to what it is now, and at
+/// least one percent, so that it arrives.
+fn smoothed(before: u8, now: u8) -> u8 {
+    let step = before.abs_diff(now).div_ceil(4);
+    if now > before {
+        before + step
+    } else {
+        before - step
+    }
+}
+
 impl Totals {
     fn add(&mut self, record: &Record) {
         self.sessions += record.session_count;
@@ -557,6 +593,7 @@ impl Totals {
             self.granted_memory_bytes += device.granted_memory_bytes;
             self.used_memory_bytes += device.used_memory_bytes;
             self.granted_percent += u64::from(device.granted_percent);
+            self.busy_percent += u64::from(device.busy_percent);
         }
     }
 }

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use gvirtus_kubernetes::Policy;
 use gvirtus_protocol::snapshot;
-use gvirtus_protocol::status::{Counters, DeviceMemory, Grantee, Picture, SessionStatus};
+use gvirtus_protocol::status::{
+    Counters, DeviceFigures, DeviceMemory, Grantee, Picture, SessionStatus,
+};
 use gvirtus_ticket::{Account, Quota};
 
 use super::ledger::*;
-use crate::placement::{BackendId, Demand};
+use crate::placement::{BackendId, Demand, State};
 
 const GIB: u64 = 1 << 30;
 const LIFE: Duration = Duration::from_secs(120);
@@ -117,6 +119,52 @@ fn grants_count_until_they_are_reported_and_sessions_until_they_end() {
     let rest = picture(&ledger, &[("one", 1)], asked);
     assert!(ledger.report(&"a".into(), &rest), "there is room again");
     assert!(ask(&mut ledger, "three", asked, 3, now).is_some());
+}
+
+#[test]
+fn what_a_driver_tells_of_its_devices_counts_slowly() {
+    let mut ledger = ledger(&[("a", GIB)]);
+    let figures = |busy, used| Picture {
+        devices: vec![DeviceFigures {
+            memory_used_bytes: Some(used),
+            utilisation_percent: Some(busy),
+        }],
+        ..Picture::default()
+    };
+    ledger.report(&"a".into(), &figures(80, 5));
+    let totals = ledger.totals();
+    assert_eq!((totals.busy_percent, totals.used_memory_bytes), (20, 5));
+    for _ in 0..40 {
+        ledger.report(&"a".into(), &figures(1000, 5));
+    }
+    assert_eq!(ledger.totals().busy_percent, 100, "no more than there is");
+    for _ in 0..40 {
+        ledger.report(&"a".into(), &Picture::default());
+    }
+    assert_eq!(ledger.totals().busy_percent, 0);
+}
+
+#[test]
+fn who_has_nothing_may_end_and_gets_nobody() {
+    let now = Instant::now();
+    let mut ledger = ledger(&[("a", GIB)]);
+    let id = BackendId::from("a");
+    assert!(ask(&mut ledger, "one", "gpu-memory=512", 1, now).is_some());
+    assert!(!ledger.retire(&id), "somebody has a ticket for it");
+    assert!(ledger.expire(now + LIFE));
+    assert!(ledger.retire(&id));
+    assert_eq!(ask(&mut ledger, "two", "gpu-memory=512", 2, now), None);
+    assert_eq!(ledger.members()[0].state, State::Draining);
+    ledger.restore(&id);
+    assert!(ask(&mut ledger, "two", "gpu-memory=512", 2, now).is_some());
+    assert!(!ledger.members()[0].is_idle);
+    let sizes: Vec<_> = ledger.shapes()[0]
+        .backend
+        .devices
+        .iter()
+        .map(|d| d.memory_bytes)
+        .collect();
+    assert_eq!(sizes, [GIB]);
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub(super) struct Metrics {
     devices: Gauge,
     memory: Family<Label, Gauge>,
     granted_percent: Gauge,
+    busy_percent: Gauge,
     missing: Gauge,
     scaled: Family<Label, Counter>,
 }
@@ -51,6 +52,7 @@ impl Default for Metrics {
             devices: Gauge::default(),
             memory: Family::default(),
             granted_percent: Gauge::default(),
+            busy_percent: Gauge::default(),
             missing: Gauge::default(),
             scaled: Family::default(),
             registry: Registry::default(),
@@ -80,10 +82,12 @@ impl Default for Metrics {
             "Devices of backends that answer",
             metrics.devices.clone(),
         );
-        let help = "Memory of devices: in all, granted to shares, and allocated by programs";
+        let help = "Memory of devices: in all, granted to shares, and in use";
         all.register_with_unit("memory", help, Unit::Bytes, metrics.memory.clone());
         let help = "Compute granted to shares, in percent of one device";
         all.register("granted_percent", help, metrics.granted_percent.clone());
+        let help = "Time in which kernels ran lately, in percent of one device";
+        all.register("busy_percent", help, metrics.busy_percent.clone());
         let help = "Backends that would give all who wait what they ask for";
         all.register("missing_backends", help, metrics.missing.clone());
         let help = "Backends that the autoscaler has started and stopped";
@@ -147,6 +151,7 @@ impl Metrics {
             self.sessions.set(signed(totals.sessions));
             self.devices.set(signed(totals.devices));
             self.granted_percent.set(signed(totals.granted_percent));
+            self.busy_percent.set(signed(totals.busy_percent));
         }
         let mut text = String::new();
         // Writing to a string does not fail.

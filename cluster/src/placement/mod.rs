@@ -87,8 +87,10 @@ pub struct Device {
     pub is_whole: bool,
     /// Who uses it, or may.
     pub users: u32,
-    /// Memory that programs have allocated, as the backend tells.
+    /// Memory that is in use, as the backend tells.
     pub used_memory_bytes: u64,
+    /// Part of the time in which kernels ran lately, in percent, as the backend tells.
+    pub busy_percent: u8,
 }
 
 /// Who asks for what.
@@ -139,6 +141,7 @@ impl Device {
             is_whole: false,
             users: 0,
             used_memory_bytes: 0,
+            busy_percent: 0,
         }
     }
 

@@ -81,12 +81,13 @@ fn users_of(backend: &Backend) -> u64 {
         .sum()
 }
 
-/// How much of a device is taken: the scarcer of memory and compute.
+/// How much of a device is taken: the scarcer of memory and compute, granted or in use.
 fn load(device: &Device) -> u64 {
     let memory = device.granted_memory_bytes.max(device.used_memory_bytes);
     // In MiB, so that the product fits a word.
     let (memory, total) = (memory >> 20, (device.memory_bytes >> 20).max(1));
-    let compute = u64::from(device.granted_percent) * PARTS / u64::from(PERCENT_MAX);
+    let percent = device.granted_percent.max(device.busy_percent);
+    let compute = u64::from(percent) * PARTS / u64::from(PERCENT_MAX);
     (memory.min(total) * PARTS / total).max(compute)
 }
 

@@ -120,6 +120,16 @@ fn memory_that_programs_use_counts_as_load() {
 }
 
 #[test]
+fn time_that_programs_use_counts_as_load() {
+    let mut backends = [backend(0, &[8 * GIB]), backend(1, &[8 * GIB])];
+    backends[0].devices[0].busy_percent = 90;
+    for text in ["", "gpu-core=10"] {
+        let demand = demand(text, Policy::LeastLoaded);
+        assert_eq!(chosen(&backends, &demand), "b1");
+    }
+}
+
+#[test]
 fn random_reaches_every_backend() {
     let backends: Vec<_> = (0..10).map(|number| backend(number, &[GIB])).collect();
     let demand = demand("", Policy::Random);
