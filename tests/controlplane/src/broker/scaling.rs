@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The autoscaler and a Deployment of backends. No controller makes pods of it here: the check does.
+//! The autoscaler and a Deployment of backends, whose pods the check itself makes.
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::Deployment;
