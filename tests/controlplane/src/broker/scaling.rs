@@ -9,7 +9,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::Broker;
-use super::checks::{LIMIT, create, remove, until_open};
+use super::checks::{LIMIT, SECOND, create, remove, until_open};
 use crate::wait::until;
 use crate::world::{NAMESPACE, World};
 
@@ -52,7 +52,9 @@ pub(super) async fn follows_demand(world: &World, broker: &mut Broker) -> Result
         .get(DELETION_COST)
         .context("the pod that is to end is not marked")?;
     broker.remove_backend(world, POD).await?;
-    restart(world, broker, &[]).await
+    restart(world, broker, &[]).await?;
+    // Checks that follow need one.
+    broker.add_backend(world, SECOND).await
 }
 
 async fn restart(
