@@ -46,60 +46,64 @@ enum Part {
     ///
     /// Of several replicas the holder of the Lease gvirtus-broker works. It removes the scheduling
     /// gates of pods once there is room, and writes GpuSessions.
-    Broker {
-        /// Where clients ask
-        #[arg(long, default_value = "0.0.0.0:34568", value_name = "ADDRESS")]
-        listen: SocketAddr,
-
-        /// Where /healthz, /readyz and /metrics are served, in the clear
-        #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
-        health_listen: SocketAddr,
-
-        /// The namespace of backends, Lease, Secret and ConfigMap
-        #[arg(
-            long,
-            env = "GVIRTUS_NAMESPACE",
-            default_value = "gvirtus-system",
-            value_name = "NAME"
-        )]
-        namespace: String,
-
-        /// This replica's pod, which is labelled while it leads
-        #[arg(long, env = "GVIRTUS_POD_NAME", value_name = "NAME")]
-        pod: Option<String>,
-
-        /// How to choose where neither pod nor namespace says:
-        /// least-loaded, nearest, binpack, spread or random
-        #[arg(long, default_value = "least-loaded", value_name = "POLICY")]
-        policy: Policy,
-
-        /// Makes shadow pods of this image, by which KAI counts the GPUs that its pods use
-        ///
-        /// Its entrypoint is this program.
-        #[arg(long, value_name = "IMAGE")]
-        kai_shadow_image: Option<String>,
-
-        /// The schedulerName of KAI's pods
-        #[arg(long, default_value = "kai-scheduler", value_name = "NAME")]
-        kai_scheduler: String,
-
-        /// What the status of nodes with gvirtus.io/frontend.allowed=true shows of all backends
-        /// together: gvirtus.io/gpu-memory, gpu-core and gpu-count
-        #[arg(long, value_enum, default_value = "off", value_name = "MODE")]
-        frontend_capacity: Mode,
-
-        #[command(flatten)]
-        autoscaling: Autoscaling,
-
-        /// Writes the log as one JSON object a line
-        #[arg(long)]
-        log_json: bool,
-    },
+    Broker(Box<BrokerArguments>),
 
     /// Waits until it is told to end, and does nothing
     ///
     /// In pods that stand for something that is elsewhere.
     Wait,
+}
+
+/// The broker.
+#[derive(Debug, Args)]
+struct BrokerArguments {
+    /// Where clients ask
+    #[arg(long, default_value = "0.0.0.0:34568", value_name = "ADDRESS")]
+    listen: SocketAddr,
+
+    /// Where /healthz, /readyz and /metrics are served, in the clear
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    health_listen: SocketAddr,
+
+    /// The namespace of backends, Lease, Secret and ConfigMap
+    #[arg(
+        long,
+        env = "GVIRTUS_NAMESPACE",
+        default_value = "gvirtus-system",
+        value_name = "NAME"
+    )]
+    namespace: String,
+
+    /// This replica's pod, which is labelled while it leads
+    #[arg(long, env = "GVIRTUS_POD_NAME", value_name = "NAME")]
+    pod: Option<String>,
+
+    /// How to choose where neither pod nor namespace says:
+    /// least-loaded, nearest, binpack, spread or random
+    #[arg(long, default_value = "least-loaded", value_name = "POLICY")]
+    policy: Policy,
+
+    /// Makes shadow pods of this image, by which KAI counts the GPUs that its pods use
+    ///
+    /// Its entrypoint is this program.
+    #[arg(long, value_name = "IMAGE")]
+    kai_shadow_image: Option<String>,
+
+    /// The schedulerName of KAI's pods
+    #[arg(long, default_value = "kai-scheduler", value_name = "NAME")]
+    kai_scheduler: String,
+
+    /// What the status of nodes with gvirtus.io/frontend.allowed=true shows of all backends
+    /// together: gvirtus.io/gpu-memory, gpu-core and gpu-count
+    #[arg(long, value_enum, default_value = "off", value_name = "MODE")]
+    frontend_capacity: Mode,
+
+    #[command(flatten)]
+    autoscaling: Autoscaling,
+
+    /// Writes the log as one JSON object a line
+    #[arg(long)]
+    log_json: bool,
 }
 
 /// How many backends there are; off where neither nodes nor a Deployment are named.
@@ -148,12 +152,26 @@ impl Autoscaling {
     }
 }
 
+impl BrokerArguments {
+    fn options(self) -> Result<Options> {
+        let scheduler = self.kai_scheduler;
+        let kai = self.kai_shadow_image;
+        Ok(Options {
+            listen: self.listen,
+            health_listen: self.health_listen,
+            namespace: self.namespace,
+            pod: self.pod,
+            policy: self.policy,
+            kai: kai.map(|image| Kai { image, scheduler }),
+            frontend_capacity: self.frontend_capacity,
+            autoscaler: self.autoscaling.options()?,
+        })
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_log(matches!(
-        arguments.part,
-        Part::Broker { log_json: true, .. }
-    ));
+    start_log(matches!(&arguments.part, Part::Broker(broker) if broker.log_json));
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -177,33 +195,7 @@ async fn run(arguments: Arguments) -> Result<()> {
             () = labeler::run(client, Duration::from_secs(interval_s)) => {}
             () = signals.received() => {}
         },
-        Part::Broker {
-            listen,
-            health_listen,
-            namespace,
-            pod,
-            policy,
-            kai_shadow_image,
-            kai_scheduler,
-            frontend_capacity,
-            autoscaling,
-            log_json: _,
-        } => {
-            let options = Options {
-                listen,
-                health_listen,
-                namespace,
-                pod,
-                policy,
-                kai: kai_shadow_image.map(|image| Kai {
-                    image,
-                    scheduler: kai_scheduler,
-                }),
-                frontend_capacity,
-                autoscaler: autoscaling.options()?,
-            };
-            broker::run(client, options, signals).await?;
-        }
+        Part::Broker(arguments) => broker::run(client, arguments.options()?, signals).await?,
         Part::Wait => {}
     }
     Ok(())

@@ -65,8 +65,8 @@ pub struct Autoscaler {
 }
 
 enum Scaler {
-    Nodes(Nodes),
-    Deployment(Deployment),
+    Nodes(Box<Nodes>),
+    Deployment(Box<Deployment>),
 }
 
 /// What a look shows.
@@ -81,9 +81,9 @@ impl Autoscaler {
     /// One that has seen nothing yet.
     pub fn new(client: Client, namespace: &str, options: Options) -> Self {
         let scaler = match options.target {
-            Target::Nodes(pool) => Scaler::Nodes(Nodes::new(client, pool)),
+            Target::Nodes(pool) => Scaler::Nodes(Box::new(Nodes::new(client, pool))),
             Target::Deployment(name) => {
-                Scaler::Deployment(Deployment::new(client, namespace, name))
+                Scaler::Deployment(Box::new(Deployment::new(client, namespace, name)))
             }
         };
         Self {
