@@ -53,6 +53,8 @@ impl Figures {
                 sleep(FIGURES_PAUSE).await;
             }
             self.now.send_replace(None);
+            // Questions until here are answered: only another one is a reason to look again.
+            asked.mark_unchanged();
         }
     }
 
