@@ -113,8 +113,14 @@ struct Record {
     reported: HashMap<Arc<Account>, Reported>,
     granted: HashMap<Arc<Account>, Granted>,
     reserved: HashMap<Arc<Account>, Reserved>,
-    used_memory_bytes: Vec<u64>,
-    busy_percent: Vec<u8>,
+    /// Of each device, as the last reports tell.
+    in_use: Vec<InUse>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct InUse {
+    memory_bytes: u64,
+    busy_percent: u8,
 }
 
 #[derive(Debug)]
@@ -153,8 +159,7 @@ impl Ledger {
             reported: HashMap::new(),
             granted: HashMap::new(),
             reserved: HashMap::new(),
-            used_memory_bytes: Vec::new(),
-            busy_percent: Vec::new(),
+            in_use: Vec::new(),
         });
         record.backend.location = facts.location.clone();
         record.facts = facts;
@@ -468,18 +473,13 @@ impl Record {
     /// What is in use of the devices: what their driver tells, which counts others too, or what
     /// the sessions have allocated.
     fn read_devices(&mut self, figures: &[DeviceFigures], allocated: Vec<u64>) {
-        let known = |index: usize| figures.get(index).copied().unwrap_or_default();
-        let used = allocated.into_iter().zip(0..);
-        let used =
-            used.map(|(bytes, index)| bytes.max(known(index).memory_used_bytes.unwrap_or(0)));
-        self.used_memory_bytes = used.collect();
-        self.busy_percent.resize(self.used_memory_bytes.len(), 0);
-        for (index, busy) in self.busy_percent.iter_mut().enumerate() {
-            let percent = known(index).utilisation_percent.unwrap_or(0);
-            let now = u8::try_from(percent)
-                .unwrap_or(PERCENT_MAX)
-                .min(PERCENT_MAX);
-            *busy = smoothed(*busy, now);
+        self.in_use.resize(allocated.len(), InUse::default());
+        for (index, (in_use, bytes)) in self.in_use.iter_mut().zip(allocated).enumerate() {
+            let figures = figures.get(index).copied().unwrap_or_default();
+            in_use.memory_bytes = bytes.max(figures.memory_used_bytes.unwrap_or(0));
+            let percent = figures.utilisation_percent.unwrap_or(0);
+            let percent = u8::try_from(percent).unwrap_or(PERCENT_MAX);
+            in_use.busy_percent = smoothed(in_use.busy_percent, percent.min(PERCENT_MAX));
         }
     }
 
@@ -519,11 +519,9 @@ impl Record {
         for share in shares.chain(reserved.map(|(_, reserved)| &reserved.share)) {
             self.backend.take(share);
         }
-        for (device, used) in self.backend.devices.iter_mut().zip(&self.used_memory_bytes) {
-            device.used_memory_bytes = *used;
-        }
-        for (device, busy) in self.backend.devices.iter_mut().zip(&self.busy_percent) {
-            device.busy_percent = *busy;
+        for (device, in_use) in self.backend.devices.iter_mut().zip(&self.in_use) {
+            device.used_memory_bytes = in_use.memory_bytes;
+            device.busy_percent = in_use.busy_percent;
         }
     }
 
